@@ -1,0 +1,1 @@
+"""Broker messages to stored, flagged readings."""

@@ -1,0 +1,1 @@
+"""Broker and database that run beside us on one machine."""

@@ -1,0 +1,1 @@
+"""Seeded districts that report as real ones do."""
