@@ -1,0 +1,181 @@
+"""Pool, migrations, and the transaction in which a request runs."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from importlib import resources
+from typing import Any, Final, TypeAlias
+
+import psycopg
+from psycopg import AsyncConnection, sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import AsyncConnectionPool
+
+from hazardloop.service.errors import DatabaseAbsent, SchemaWrong
+
+Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
+Pool: TypeAlias = AsyncConnectionPool[Connection]
+
+EVERYTHING: Final = "*"
+"""Scope of a request that may see all enterprises."""
+KEEP_DAYS_BACK: Final = 31
+"""Readings are accepted up to 30 days old."""
+KEEP_DAYS_AHEAD: Final = 7
+
+PATIENCE: Final = {
+    "connect_timeout": 3,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 5_000,
+}
+"""So that a database that went away is noticed in seconds."""
+
+
+def patient(conninfo: str, name: str) -> str:
+    """`conninfo` with timeouts and an application name, where it does not set them itself."""
+    defaults: dict[str, Any] = PATIENCE | {"application_name": f"hazardloop-{name}"}
+    given = conninfo_to_dict(conninfo)
+    return make_conninfo(conninfo, **{k: v for k, v in defaults.items() if k not in given})
+
+
+async def connect(conninfo: str, name: str) -> Connection:
+    """A connection outside any transaction. DatabaseAbsent: it does not answer or refuses us."""
+    try:
+        connection: Connection = await AsyncConnection.connect(
+            patient(conninfo, name), autocommit=True
+        )
+        await connection.execute("SET TIME ZONE 'UTC'")
+    except psycopg.OperationalError as error:
+        raise DatabaseAbsent(_absent(conninfo, error)) from error
+    return connection
+
+
+def open_pool(conninfo: str, name: str, *, most: int = 8) -> Pool:
+    """A pool that is not open yet; it recovers within seconds of the database coming back."""
+    return AsyncConnectionPool(
+        patient(conninfo, name),
+        min_size=1,
+        max_size=most,
+        timeout=3,
+        reconnect_timeout=2,
+        max_lifetime=1_800,
+        check=AsyncConnectionPool.check_connection,
+        configure=_speak_utc,
+        open=False,
+    )
+
+
+async def _speak_utc(connection: Connection) -> None:
+    await connection.set_autocommit(True)
+    await connection.execute("SET TIME ZONE 'UTC'")
+    await connection.set_autocommit(False)
+
+
+@asynccontextmanager
+async def request_scope(pool: Pool, scope: str) -> AsyncIterator[Connection]:
+    """One transaction as `hazardloop_api` that sees `scope`: `*`, or an enterprise_id as text."""
+    async with pool.connection() as connection, connection.transaction():
+        await connection.execute("SET LOCAL ROLE hazardloop_api")
+        await connection.execute("SELECT set_config('hazardloop.scope', %s, true)", [scope])
+        yield connection
+
+
+def migration_texts() -> list[tuple[str, str]]:
+    """Name and SQL of each migration, in order."""
+    folder = resources.files("hazardloop.service") / "migrations"
+    files = sorted(
+        (entry for entry in folder.iterdir() if entry.name.endswith(".sql")),
+        key=lambda entry: entry.name,
+    )
+    return [(entry.name, entry.read_text(encoding="utf-8")) for entry in files]
+
+
+async def migrate(conninfo: str) -> list[str]:
+    """Names of the migrations applied just now; none when the database is at this version already.
+
+    Raises DatabaseAbsent, or SchemaWrong when a landed migration was edited or the database is newer.
+    """
+    async with await connect(conninfo, "migrate") as connection:
+        applied = await _apply(connection)
+        await ensure_partitions(connection, datetime.now(UTC))
+    return applied
+
+
+async def _apply(connection: Connection) -> list[str]:
+    texts = migration_texts()
+    async with connection.transaction():
+        # Two migrations at once would race; the second waits here and finds nothing to do.
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtext('hazardloop.migrate'))")
+        await connection.execute(
+            "CREATE TABLE IF NOT EXISTS schema_migration (name text PRIMARY KEY,"
+            " sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        known = dict(await _rows(connection, "SELECT name, sha256 FROM schema_migration"))
+        _refuse_strangers(known, dict(texts))
+        fresh = [(name, text) for name, text in texts if name not in known]
+        for name, text in fresh:
+            await connection.execute(sql.SQL(text))  # type: ignore[arg-type]
+            await connection.execute(
+                "INSERT INTO schema_migration (name, sha256) VALUES (%s, %s)", [name, _digest(text)]
+            )
+    return [name for name, _ in fresh]
+
+
+def _refuse_strangers(known: dict[str, str], texts: dict[str, str]) -> None:
+    for name, digest in known.items():
+        if name not in texts:
+            raise SchemaWrong(
+                f"the database has migration {name}, this program has not: use a newer program"
+            )
+        if _digest(texts[name]) != digest:
+            raise SchemaWrong(f"migration {name} differs from the one applied to this database")
+
+
+async def require_schema(connection: Connection) -> None:
+    """Raises SchemaWrong unless the database is at exactly this program's version."""
+    (present,) = (
+        await _rows(connection, "SELECT to_regclass('schema_migration') IS NOT NULL")
+    )[0]
+    known = dict(
+        await _rows(connection, "SELECT name, sha256 FROM schema_migration") if present else []
+    )
+    texts = dict(migration_texts())
+    _refuse_strangers(known, texts)
+    if missing := sorted(texts.keys() - known.keys()):
+        raise SchemaWrong(
+            f"the database lacks migration {missing[0]}: run `hazardloop migrate` first"
+        )
+
+
+async def ensure_partitions(connection: Connection, now: datetime) -> int:
+    """How many daily partitions of `reading` were made, for all days a reading may fall on."""
+    rows = await _rows(
+        connection,
+        "SELECT ensure_reading_partitions(%s, %s)",
+        [
+            (now - timedelta(days=KEEP_DAYS_BACK)).date(),
+            (now + timedelta(days=KEEP_DAYS_AHEAD)).date(),
+        ],
+    )
+    return int(rows[0][0])
+
+
+async def _rows(
+    connection: Connection, query: str, arguments: list[Any] | None = None
+) -> list[tuple[Any, ...]]:
+    return await (await connection.execute(query, arguments)).fetchall()  # type: ignore[arg-type]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _absent(conninfo: str, error: psycopg.OperationalError) -> str:
+    where = conninfo_to_dict(conninfo)
+    reason = str(error).strip().splitlines()[-1]
+    return (
+        f"no database at {where.get('host', 'local socket')}:{where.get('port', 5432)}"
+        f" ({reason}): start PostgreSQL or correct HAZARDLOOP_DATABASE_URL"
+    )

@@ -1,0 +1,21 @@
+"""What can be wrong with the surroundings, said in one line each."""
+
+
+class ServiceError(Exception):
+    """Something outside is wrong; the message says what, and what to do."""
+
+
+class SettingsWrong(ServiceError):
+    """A setting is unknown or has a value that is not allowed."""
+
+
+class DatabaseAbsent(ServiceError):
+    """The database does not answer or refuses us."""
+
+
+class SchemaWrong(ServiceError):
+    """The database is at another version than this program."""
+
+
+class EmbeddedFailed(ServiceError):
+    """A server that we run ourselves did not start."""

@@ -1,0 +1,114 @@
+"""One frozen Settings, read from the environment and `hazardloop.toml` once, passed down as values."""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from hazardloop.service.errors import SettingsWrong
+
+PREFIX: Final = "HAZARDLOOP_"
+FOREIGN: Final = {"HAZARDLOOP_TEST_DATABASE_URL"}
+"""Variables with our prefix that are not settings of the service."""
+
+
+class Settings(BaseModel):
+    """What an operator of the service may set; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    home: Path = Path("var")
+    """Where everything of an embedded run, evidence and secrets are kept."""
+    database_url: str = ""
+    """PostgreSQL, as libpq takes it; empty = the embedded one of `demo` and `up`."""
+    mqtt_url: str = "mqtt://127.0.0.1:1883"
+    """Broker: mqtt:// or mqtts://, with user name and password where it wants them."""
+    mqtt_ca_file: Path | None = None
+    """Certificates that may sign the broker's; empty = the system's."""
+    mqtt_protocol: Literal["3.1.1", "5"] = "3.1.1"
+    mqtt_client_id: str = ""
+    """Of the worker's persistent session; empty = a random one kept in the home."""
+    mqtt_window: int = Field(default=20_000, ge=1, le=60_000)
+    """Most messages a worker holds unacknowledged before it stops reading."""
+    settle_s: float = Field(default=0.0, ge=0, le=60)
+    """After an unclean stop, how long to collect before evaluating: redelivery time of the broker
+    plus 2 s where it redelivers late (NATS: 12), 0 where at once (Mosquitto)."""
+    batch_messages: int = Field(default=5_000, ge=1, le=50_000)
+    batch_ms: int = Field(default=50, ge=1, le=5_000)
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(default=8080, ge=1, le=65_535)
+    metrics_port: int = Field(default=0, ge=0, le=65_535)
+    """Where worker and clerk serve /metrics themselves; 0 = only through the api's."""
+    tz: str = "Asia/Shanghai"
+    lang: Literal["zh-CN", "en"] = "zh-CN"
+    broker_sync: str = Field(default="always", pattern=r"^(always|\d+(ms|s|m))$")
+    """Embedded broker only: `always` survives power loss, an interval such as `1s` may cost that."""
+    kinds_dir: Path | None = None
+    """Further device kinds and rules, one YAML file each, beside the built-in ones."""
+    dead_letter_days: int = Field(default=90, ge=1)
+
+    @field_validator("tz")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except Exception as error:
+            raise ValueError(f"{name!r} is not a time zone such as Asia/Shanghai") from error
+        return name
+
+    @field_validator("mqtt_url")
+    @classmethod
+    def _mqtt_scheme(cls, url: str) -> str:
+        if not url.startswith(("mqtt://", "mqtts://")):
+            raise ValueError(f"{url!r} does not start with mqtt:// or mqtts://")
+        return url
+
+    def environment(self) -> dict[str, str]:
+        """These settings as environment variables, for a child process."""
+        return {
+            PREFIX + key.upper(): str(value)
+            for key, value in self.model_dump(exclude_none=True).items()
+        }
+
+
+def read_settings(
+    environment: Mapping[str, str] = os.environ, file: Path = Path("hazardloop.toml"), **given: Any
+) -> Settings:
+    """Settings from `file`, overridden by `environment`, overridden by `given`.
+
+    Raises SettingsWrong: a key that is not known (the nearest one is named), or a value out of range.
+    """
+    values: dict[str, Any] = {}
+    if file.exists():
+        try:
+            values |= tomllib.loads(file.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsWrong(f"{file}: {error}") from error
+    values |= {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environment.items()
+        if name.startswith(PREFIX) and name not in FOREIGN
+    }
+    values |= {key: value for key, value in given.items() if value is not None}
+    for key in values:
+        if key not in Settings.model_fields:
+            raise SettingsWrong(_unknown(key))
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise SettingsWrong(
+            f"setting {PREFIX}{key.upper()} = {first['input']!r}: {first['msg']}"
+        ) from error
+
+
+def _unknown(key: str) -> str:
+    near = difflib.get_close_matches(key, Settings.model_fields, n=1)
+    hint = f"; did you mean {PREFIX}{near[0].upper()}?" if near else ""
+    return f"unknown setting {PREFIX}{key.upper()}{hint}"
