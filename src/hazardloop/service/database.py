@@ -95,7 +95,7 @@ def migration_texts() -> list[tuple[str, str]]:
 async def migrate(conninfo: str) -> list[str]:
     """Names of the migrations applied just now; none when the database is at this version already.
 
-    Raises DatabaseAbsent, or SchemaWrong when a landed migration was edited or the database is newer.
+    Raises DatabaseAbsent; SchemaWrong when a landed migration was edited or the database is newer.
     """
     async with await connect(conninfo, "migrate") as connection:
         applied = await _apply(connection)
@@ -116,7 +116,7 @@ async def _apply(connection: Connection) -> list[str]:
         _refuse_strangers(known, dict(texts))
         fresh = [(name, text) for name, text in texts if name not in known]
         for name, text in fresh:
-            await connection.execute(sql.SQL(text))  # type: ignore[arg-type]
+            await connection.execute(sql.SQL(text))
             await connection.execute(
                 "INSERT INTO schema_migration (name, sha256) VALUES (%s, %s)", [name, _digest(text)]
             )
@@ -165,7 +165,7 @@ async def ensure_partitions(connection: Connection, now: datetime) -> int:
 async def _rows(
     connection: Connection, query: str, arguments: list[Any] | None = None
 ) -> list[tuple[Any, ...]]:
-    return await (await connection.execute(query, arguments)).fetchall()  # type: ignore[arg-type]
+    return await (await connection.execute(query, arguments)).fetchall()
 
 
 def _digest(text: str) -> str:

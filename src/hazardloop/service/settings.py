@@ -1,4 +1,4 @@
-"""One frozen Settings, read from the environment and `hazardloop.toml` once, passed down as values."""
+"""One frozen Settings, read once from environment and `hazardloop.toml`, passed down as values."""
 
 import difflib
 import os
@@ -47,7 +47,7 @@ class Settings(BaseModel):
     tz: str = "Asia/Shanghai"
     lang: Literal["zh-CN", "en"] = "zh-CN"
     broker_sync: str = Field(default="always", pattern=r"^(always|\d+(ms|s|m))$")
-    """Embedded broker only: `always` survives power loss, an interval such as `1s` may cost that."""
+    """Embedded broker only: `always` survives power loss, an interval (`1s`) may cost that."""
     kinds_dir: Path | None = None
     """Further device kinds and rules, one YAML file each, beside the built-in ones."""
     dead_letter_days: int = Field(default=90, ge=1)
@@ -81,7 +81,7 @@ def read_settings(
 ) -> Settings:
     """Settings from `file`, overridden by `environment`, overridden by `given`.
 
-    Raises SettingsWrong: a key that is not known (the nearest one is named), or a value out of range.
+    Raises SettingsWrong: a key is not known (the nearest one is named), or a value out of range.
     """
     values: dict[str, Any] = {}
     if file.exists():

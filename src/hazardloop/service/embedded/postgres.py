@@ -80,7 +80,12 @@ class EmbeddedPostgres:
         self._hand_over(self.socket_folder)
         with (logs / "postgres.log").open("ab") as log:
             self._child = subprocess.Popen(
-                [*self._dropped(), str(binaries() / "postgres"), "-D", str(self.data), *self._options()],
+                [
+                    *self._dropped(),
+                    str(binaries() / "postgres"),
+                    *("-D", str(self.data)),
+                    *self._options(),
+                ],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
