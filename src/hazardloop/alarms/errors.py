@@ -1,0 +1,47 @@
+"""What can be refused on the way from an alarm to its closed case."""
+
+from uuid import UUID
+
+from hazardloop.alarms.alarm import Action, Actor, Case, Step
+
+
+class StepRefused(Exception):
+    """The case does not allow this step now; nothing was changed."""
+
+    def __init__(self, case: Case, step: Step, reason: str, missing: tuple[str, ...] = ()) -> None:
+        super().__init__(
+            f"case {case.case_id}: {step.action} is refused at stage {case.stage}: {reason}"
+        )
+        self.case = case
+        self.step = step
+        self.reason = reason
+        self.missing = missing
+        """Names of the fields that would have to be filled in."""
+
+
+class StepForbidden(Exception):
+    """This person may not take this step on this case, whatever its stage."""
+
+    def __init__(self, actor: Actor, action: Action, reason: str) -> None:
+        super().__init__(f"{action} is not for {actor.username} ({actor.role}): {reason}")
+        self.actor = actor
+        self.action = action
+
+
+class CaseOvertaken(Exception):
+    """Somebody changed the case since it was read; read it again, then decide."""
+
+    def __init__(self, case_id: UUID, revision: int, seen: int) -> None:
+        super().__init__(f"case {case_id} is at revision {revision}, the step was made on {seen}")
+        self.case_id = case_id
+        self.revision = revision
+        """Where the case is now."""
+        self.seen = seen
+
+
+class CaseUnknown(Exception):
+    """No such case, or none that the asker may see."""
+
+    def __init__(self, case_id: UUID) -> None:
+        super().__init__(f"case {case_id} is not known here")
+        self.case_id = case_id

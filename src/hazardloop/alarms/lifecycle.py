@@ -1,0 +1,263 @@
+"""The table of disposal steps: what may follow what, by whom, and on which conditions."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from hazardloop.alarms.alarm import Action, Actor, Case, Party, Role, Stage, Step, Tier
+from hazardloop.alarms.deadlines import PROJECT_DEADLINES, Deadlines, ends_duty
+from hazardloop.alarms.errors import CaseOvertaken, StepForbidden, StepRefused
+
+TRANSITIONS: Final[Mapping[tuple[Stage, Action], Stage]] = {
+    (Stage.RAISED, Action.DISPATCH): Stage.DISPATCHED,
+    (Stage.DISPATCHED, Action.SIGN): Stage.SIGNED,
+    (Stage.SIGNED, Action.VERIFY): Stage.VERIFIED,
+    (Stage.VERIFIED, Action.HANDLE): Stage.HANDLING,
+    (Stage.HANDLING, Action.SUBMIT): Stage.SUBMITTED,
+    (Stage.SUBMITTED, Action.RETURN): Stage.HANDLING,
+    (Stage.SUBMITTED, Action.CLOSE): Stage.CLOSED,
+    (Stage.CLOSED, Action.REOPEN): Stage.HANDLING,
+} | {
+    (stage, action): stage
+    for stage in Stage
+    for action in (Action.COMMENT, Action.ATTACH, Action.ESCALATE)
+    if (stage, action) != (Stage.CLOSED, Action.ESCALATE)
+}  # a pair that is not here is refused
+
+_SITE: Final = frozenset({Role.ENTERPRISE, Role.OPERATOR, Role.SUPERVISOR})
+_REVIEW: Final = frozenset({Role.AUTHORITY, Role.SUPERVISOR})
+
+PERMITTED: Final[Mapping[Action, frozenset[Role]]] = {
+    Action.SIGN: frozenset({Role.ENTERPRISE, Role.AUTHORITY}),
+    Action.VERIFY: _SITE,
+    Action.HANDLE: _SITE,
+    Action.SUBMIT: _SITE,
+    Action.RETURN: _REVIEW,
+    Action.CLOSE: _REVIEW,
+    Action.REOPEN: _REVIEW,
+    Action.COMMENT: _SITE | _REVIEW,
+    Action.ATTACH: _SITE | _REVIEW,
+    Action.ESCALATE: frozenset({Role.OPERATOR, Role.SUPERVISOR, Role.AUTHORITY}),
+}  # who is not here may not; dispatch is the service's own act, at the instant of the alarm
+
+PARTIES: Final[Mapping[Role, Party]] = {
+    Role.ENTERPRISE: Party.ENTERPRISE,
+    Role.AUTHORITY: Party.AUTHORITY,
+}
+"""For which side a role signs."""
+
+FIVE: Final = ("responsible", "measures", "funds", "deadline", "plan")
+"""What a red case must have settled before it is submitted (五落实)."""
+
+
+def advance(case: Case, step: Step, deadlines: Deadlines = PROJECT_DEADLINES) -> Case:
+    """`case` after `step`, one revision on.
+
+    Raises:
+        StepForbidden: this person may never take it.
+        CaseOvertaken: the step was made on another revision.
+        StepRefused: no such step from this stage, or a guard of it does not hold.
+    """
+    if reason := not_for(case, step.actor, step.action):
+        raise StepForbidden(step.actor, step.action, reason)
+    if step.revision != case.revision:
+        raise CaseOvertaken(case.case_id, case.revision, step.revision)
+    after = TRANSITIONS.get((case.stage, step.action))
+    if after is None or step.action is Action.DISPATCH:
+        raise StepRefused(case, step, f"from here only {', '.join(steps_from(case.stage))}")
+    for stands in STANDING.get(step.action, ()):
+        if reason := stands(case, step.actor):
+            raise StepRefused(case, step, reason)
+    if missing := missing_fields(case, step):
+        raise StepRefused(case, step, f"it needs {', '.join(missing)}", missing)
+    for holds in CONTENT.get(step.action, ()):
+        if reason := holds(case, step):
+            raise StepRefused(case, step, reason)
+    moved = EFFECTS.get(step.action, _unchanged)(case, step)
+    if step.action is Action.SIGN and not all(one.signed_at for one in moved.assignments):
+        after = case.stage  # the other side has still to sign
+    return _clocked(case, replace(moved, stage=after, revision=case.revision + 1), step, deadlines)
+
+
+def allowed_actions(case: Case, actor: Actor) -> tuple[Action, ...]:
+    """What `actor` may do with `case` as it stands, in the order of the steps.
+
+    A step is here if only its content (verdict, measures, evidence, ...) is still to be given.
+    """
+    return tuple(
+        action
+        for action in Action
+        if (case.stage, action) in TRANSITIONS
+        and action in PERMITTED
+        and not not_for(case, actor, action)
+        and not any(stands(case, actor) for stands in STANDING.get(action, ()))
+    )
+
+
+def steps_from(stage: Stage) -> tuple[str, ...]:
+    """Names of the steps that somebody can take at `stage`."""
+    return tuple(a for a in Action if (stage, a) in TRANSITIONS and a in PERMITTED)
+
+
+def not_for(case: Case, actor: Actor, action: Action) -> str | None:
+    """Why this action on this case is not for this person at all; None if it may be."""
+    permitted = PERMITTED.get(action)
+    if permitted is None:
+        return None  # nobody's step: refused by the table, not for who asks
+    if actor.role not in permitted:
+        return f"it is for {', '.join(sorted(permitted))}"
+    if actor.role is Role.ENTERPRISE and actor.enterprise_id != case.enterprise_id:
+        return "the case belongs to another enterprise"
+    return None
+
+
+# Standing guards: what must be so whatever is filled in; None, or why it is not.
+
+
+def _not_signed_yet(case: Case, actor: Actor) -> str | None:
+    for one in case.assignments:
+        if one.party == PARTIES.get(actor.role):
+            if one.signed_at is None:
+                return None
+            return f"{one.party} has signed already, by {one.signed_by} at {one.signed_at}"
+    return f"the case is not assigned to the {PARTIES.get(actor.role)}"
+
+
+def _reviewer_handled_nothing(case: Case, actor: Actor) -> str | None:
+    if actor.username in case.handlers:
+        return f"{actor.username} handled or submitted this case; another person reviews it"
+    return None
+
+
+def _signal_rests_or_permit(case: Case, actor: Actor) -> str | None:
+    if case.signal_active and not case.bypass_permit:
+        return "the signal is still active; it must clear, or a supervisor attaches a bypass permit"
+    return None
+
+
+STANDING: Final[Mapping[Action, tuple[Callable[[Case, Actor], str | None], ...]]] = {
+    Action.SIGN: (_not_signed_yet,),
+    Action.RETURN: (_reviewer_handled_nothing,),
+    Action.CLOSE: (_reviewer_handled_nothing, _signal_rests_or_permit),
+}
+
+# Content guards: what the step itself must bring.
+
+NEEDED: Final[Mapping[Action, tuple[str, ...]]] = {
+    Action.VERIFY: ("verdict",),
+    Action.SUBMIT: ("cause", "measures"),
+    Action.RETURN: ("note",),
+    Action.COMMENT: ("note",),
+}
+"""Fields without which a step of any tier is refused."""
+
+
+def missing_fields(case: Case, step: Step) -> tuple[str, ...]:
+    """Names of what the step must bring and does not; blank text is nothing."""
+    needed = NEEDED.get(step.action, ())
+    if step.action is Action.SUBMIT and case.tier is Tier.RED:
+        needed = tuple(dict.fromkeys(needed + FIVE))
+    return tuple(name for name in needed if not str(getattr(step, name) or "").strip())
+
+
+def _has_evidence(case: Case, step: Step) -> str | None:
+    if case.tier >= Tier.ORANGE and case.evidence == 0:
+        return f"a {case.tier.wire} case needs evidence, at least one file; it has none"
+    return None
+
+
+def _permit_is_a_supervisors(case: Case, step: Step) -> str | None:
+    if step.permit is None:
+        return None
+    if step.actor.role is not Role.SUPERVISOR:
+        return f"a bypass permit is granted by a supervisor, not by {step.actor.role}"
+    if case.stage is Stage.CLOSED or not case.signal_active:
+        return "a bypass permit is for an open case whose signal is active"
+    return None if step.permit.strip() else "a bypass permit needs a reason"
+
+
+CONTENT: Final[Mapping[Action, tuple[Callable[[Case, Step], str | None], ...]]] = {
+    Action.SUBMIT: (_has_evidence,),
+    Action.ATTACH: (_permit_is_a_supervisors,),
+}
+
+# Effects: what a step leaves on the case beside its stage.
+
+
+def _unchanged(case: Case, step: Step) -> Case:
+    return case
+
+
+def _signed(case: Case, step: Step) -> Case:
+    party = PARTIES[step.actor.role]
+    return replace(
+        case,
+        assignments=tuple(
+            replace(one, signed_at=step.taken_at, signed_by=step.actor.username)
+            if one.party == party
+            else one
+            for one in case.assignments
+        ),
+    )
+
+
+def _verified(case: Case, step: Step) -> Case:
+    return replace(case, verdict=step.verdict)
+
+
+def _handled(case: Case, step: Step) -> Case:
+    return replace(case, handlers=tuple(dict.fromkeys((*case.handlers, step.actor.username))))
+
+
+def _submitted(case: Case, step: Step) -> Case:
+    return replace(
+        _handled(case, step),
+        submitted_by=step.actor.username,
+        cause=step.cause,
+        measures=step.measures,
+        responsible=step.responsible,
+        funds=step.funds,
+        deadline=step.deadline,
+        plan=step.plan,
+    )
+
+
+def _returned(case: Case, step: Step) -> Case:
+    return replace(case, returned=case.returned + 1)
+
+
+def _closed(case: Case, step: Step) -> Case:
+    return replace(case, closed_by=step.actor.username, closed_at=step.taken_at)
+
+
+def _reopened(case: Case, step: Step) -> Case:
+    # A permit was for one closing; the next, while the signal is active, needs its own.
+    return replace(
+        case, reopened=case.reopened + 1, closed_by=None, closed_at=None, bypass_permit=False
+    )
+
+
+def _attached(case: Case, step: Step) -> Case:
+    return replace(case, bypass_permit=case.bypass_permit or step.permit is not None)
+
+
+EFFECTS: Final[Mapping[Action, Callable[[Case, Step], Case]]] = {
+    Action.SIGN: _signed,
+    Action.VERIFY: _verified,
+    Action.HANDLE: _handled,
+    Action.SUBMIT: _submitted,
+    Action.RETURN: _returned,
+    Action.CLOSE: _closed,
+    Action.REOPEN: _reopened,
+    Action.ATTACH: _attached,
+}
+
+
+def _clocked(before: Case, after: Case, step: Step, deadlines: Deadlines) -> Case:
+    """`after` with the clock of its duty: a new one where a new duty begins, else the old."""
+    if before.stage is after.stage:
+        return after
+    if not ends_duty(before.stage, after.stage):
+        return replace(after, stage_at=step.taken_at)
+    due_at = deadlines.due_at(after.stage, after.tier, step.taken_at)
+    return replace(after, stage_at=step.taken_at, stage_due_at=due_at)
