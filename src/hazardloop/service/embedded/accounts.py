@@ -1,0 +1,97 @@
+"""Who may log in at the embedded broker, and what each may publish and subscribe to."""
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hazardloop.service.database import Connection
+from hazardloop.service.embedded.templates import write_private
+from hazardloop.service.gateway_secret import hashed
+
+WORKER_READS: Final = (
+    "hl/v1/+/+/telemetry",
+    "hl/v1/+/+/backfill",
+    "hl/v1/+/+/event",
+    "hl/v1/+/+/status",
+)
+"""What the worker subscribes to. Until it has, nobody else may log in: a broker acknowledges and
+drops what nobody subscribed to."""
+WORKER_WRITES: Final = ("hl/v1/+/alarm", "hl/v1/+/+/reject", "hl/v1/+/+/command")
+
+GATEWAYS: Final = """
+    SELECT enterprise.code, gateway.code, mqtt_username, secret_bcrypt, secret_pbkdf2
+      FROM gateway JOIN enterprise USING (enterprise_id) ORDER BY mqtt_username"""
+REVISION: Final = "SELECT revision FROM registry_revision"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A login over MQTT; topics are MQTT filters."""
+
+    username: str
+    bcrypt: str
+    """As NATS checks the password."""
+    pbkdf2: str
+    """As Mosquitto checks it."""
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+
+
+def gateway_account(
+    enterprise: str, gateway: str, username: str, bcrypt: str, pbkdf2: str
+) -> Account:
+    """A gateway writes below its own topic, and hears what is meant for it or its enterprise."""
+    own = f"hl/v1/{enterprise}/{gateway}"
+    return Account(
+        username,
+        bcrypt,
+        pbkdf2,
+        publish=(f"{own}/#",),
+        subscribe=(f"{own}/command", f"{own}/reject", f"hl/v1/{enterprise}/alarm"),
+    )
+
+
+def service_accounts(worker: str, service: str) -> list[Account]:
+    """The accounts of our own processes, by their passwords.
+
+    Args:
+        worker: of `worker`, which receives everything and tells alarms and rejects.
+        service: of `service`, which hears alarms and sends commands (api, clerk, tools).
+    """
+    ours = (
+        ("worker", worker, WORKER_WRITES, WORKER_READS),
+        ("service", service, ("hl/v1/+/+/command",), ("hl/v1/+/alarm", "hl/v1/+/+/command/reply")),
+    )
+    accounts = []
+    for username, password, publish, subscribe in ours:
+        known = hashed(password)
+        accounts.append(Account(username, known.bcrypt, known.pbkdf2, publish, subscribe))
+    return accounts
+
+
+async def registered(connection: Connection) -> list[Account]:
+    """One account for each registered gateway."""
+    rows = await (await connection.execute(GATEWAYS)).fetchall()
+    return [gateway_account(*row) for row in rows]
+
+
+async def revision(connection: Connection) -> int:
+    """A number that grows with every change of the registry."""
+    row = await (await connection.execute(REVISION)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def subjects(filters: Iterable[str]) -> list[str]:
+    """MQTT filters as NATS subjects; `a/#` stands for everything below `a`, not `a` itself."""
+    return [topic.replace("/", ".").replace("+", "*").replace("#", ">") for topic in filters]
+
+
+def kept_secret(home: Path, name: str) -> str:
+    """The secret `name` of this home, made at its first use, readable by its owner only."""
+    file = home / "secrets" / name
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_private(file, secrets.token_urlsafe(32))
+    return file.read_text()
