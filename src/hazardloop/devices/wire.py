@@ -55,7 +55,7 @@ class Sample(msgspec.Struct):
 Value: TypeAlias = float | bool | Sample | None
 
 
-class Telemetry(msgspec.Struct):
+class Telemetry(msgspec.Struct, gc=False):
     """One object of a telemetry or backfill payload."""
 
     values: dict[str, Value]
