@@ -1,0 +1,323 @@
+"""Cases, their assignments, evidence and ledger in PostgreSQL; the caller owns the transaction.
+
+Locks are taken in one order everywhere: alarm, case, live counter. `bump_alarm` comes first and
+`note_change` last, so that two writers wait for one another and never in a ring.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+from psycopg import AsyncConnection
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from hazardloop.alarms.alarm import Assignment, Case, Party, Stage, Tier, Verdict, case_id_of
+from hazardloop.alarms.deadlines import PROJECT_DEADLINES, Deadlines, Duty
+from hazardloop.alarms.errors import CaseOvertaken
+
+Connection: TypeAlias = AsyncConnection[Any]
+Row: TypeAlias = dict[str, Any]
+
+OPEN_CASES: Final = """
+    WITH opened AS (
+        INSERT INTO disposal_case (case_id, alarm_id, enterprise_id, stage, revision,
+                                   opened_at, stage_at, stage_due_at)
+        SELECT case_id, alarm_id, enterprise_id, 'dispatched', 2,
+               %(now)s, %(now)s, %(now)s + (%(sign)s::interval[])[tier]
+          FROM alarm JOIN unnest(%(alarm_ids)s::uuid[], %(case_ids)s::uuid[])
+                          AS wanted (alarm_id, case_id) USING (alarm_id)
+        ON CONFLICT DO NOTHING
+        RETURNING case_id, alarm_id, enterprise_id, stage_due_at
+    ), charged AS (
+        INSERT INTO assignment (case_id, party, assigned_to, dispatched_at, sign_due_at)
+        SELECT case_id, party, CASE party WHEN 'enterprise' THEN name
+                                          ELSE coalesce(nullif(area, ''), %(authority)s) END,
+               %(now)s, stage_due_at
+          FROM opened JOIN enterprise USING (enterprise_id)
+               CROSS JOIN (VALUES ('enterprise'), ('authority')) AS side (party)
+        RETURNING case_id
+    ), noted AS (
+        INSERT INTO ledger (case_id, alarm_id, revision, action, actor, actor_role, taken_at, body)
+        SELECT case_id, alarm_id, revision, action, 'system', 'system', %(now)s,
+               CASE action
+               WHEN 'raise' THEN jsonb_build_object('stage', 'raised', 'raised_at', raised_at,
+                                                    'tier', (%(names)s::text[])[tier])
+               ELSE jsonb_build_object('stage', 'dispatched', 'due_at', stage_due_at) END
+          FROM opened JOIN alarm USING (alarm_id)
+               CROSS JOIN (VALUES (1, 'raise'), (2, 'dispatch')) AS line (revision, action)
+         ORDER BY alarm_id, revision
+        RETURNING case_id
+    ) SELECT count(*) AS opened FROM opened"""
+
+TERRITORIAL_AUTHORITY: Final = "属地监管部门"
+"""Charged where the enterprise names no area."""
+
+
+async def open_cases(
+    conn: Connection,
+    alarm_ids: Sequence[UUID],
+    now: datetime,
+    deadlines: Deadlines = PROJECT_DEADLINES,
+) -> int:
+    """How many cases were opened for alarms already stored: dispatched to both sides at `now`.
+
+    One statement for any number of alarms; an alarm that has its case keeps it as it stands.
+    """
+    parameters = {
+        "alarm_ids": list(alarm_ids),
+        "case_ids": [case_id_of(alarm_id) for alarm_id in alarm_ids],
+        "now": now,
+        "sign": _by_tier(deadlines, Duty.SIGN),
+        "authority": TERRITORIAL_AUTHORITY,
+        "names": _TIER_NAMES,
+    }
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(OPEN_CASES, parameters)
+        return int((await cursor.fetchone() or {})["opened"])
+
+
+TIGHTEN_DEADLINES: Final = """
+    WITH risen AS (
+        SELECT case_id, tier, %(now)s + (CASE stage WHEN 'dispatched' THEN %(sign)s::interval[]
+                                                    WHEN 'signed' THEN %(verify)s::interval[]
+                                                    WHEN 'submitted' THEN %(review)s::interval[]
+                                                    ELSE %(submit)s::interval[] END)[tier] AS due_at
+          FROM disposal_case JOIN alarm USING (alarm_id)
+         WHERE alarm_id = ANY (%(alarm_ids)s::uuid[]) AND stage <> 'closed'
+           AND (%(names)s::text[])[tier] IS DISTINCT FROM (
+                   SELECT body ->> 'tier' FROM ledger
+                    WHERE ledger.case_id = disposal_case.case_id AND body ? 'tier'
+                    ORDER BY revision DESC LIMIT 1)
+    ), tightened AS (
+        UPDATE disposal_case AS c
+           SET revision = revision + 1, stage_due_at = least(stage_due_at, due_at)
+          FROM risen WHERE risen.case_id = c.case_id
+        RETURNING c.case_id, alarm_id, revision, stage, stage_due_at, tier
+    ), hurried AS (
+        UPDATE assignment AS a SET sign_due_at = least(sign_due_at, stage_due_at)
+          FROM tightened AS t
+         WHERE t.case_id = a.case_id AND t.stage = 'dispatched' AND signed_at IS NULL
+        RETURNING a.case_id
+    ), noted AS (
+        INSERT INTO ledger (case_id, alarm_id, revision, action, actor, actor_role, taken_at, body)
+        SELECT case_id, alarm_id, revision, 'tighten', 'system', 'system', %(now)s,
+               jsonb_build_object('stage', stage, 'due_at', stage_due_at,
+                                  'tier', (%(names)s::text[])[tier])
+          FROM tightened
+        RETURNING case_id
+    ) SELECT count(*) AS tightened FROM tightened"""
+
+
+async def tighten_deadlines(
+    conn: Connection,
+    alarm_ids: Sequence[UUID],
+    now: datetime,
+    deadlines: Deadlines = PROJECT_DEADLINES,
+) -> int:
+    """How many open cases got the clock of their alarm's higher tier, which runs from `now`.
+
+    No clock gets longer, a closed case keeps its own, and told twice it changes nothing twice.
+    Each counts a revision: who was about to submit an orange case must see that it is red.
+    """
+    parameters: Row = {"alarm_ids": list(alarm_ids), "now": now, "names": _TIER_NAMES} | {
+        duty.value: _by_tier(deadlines, duty) for duty in Duty
+    }
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(TIGHTEN_DEADLINES, parameters)
+        return int((await cursor.fetchone() or {})["tightened"])
+
+
+LOAD_CASES: Final = """
+    SELECT c.*, alarm.tier, alarm.cleared_at IS NULL AS signal_active,
+           (SELECT count(*) FROM evidence WHERE evidence.case_id = c.case_id) AS evidence,
+           (SELECT jsonb_agg(to_jsonb(assignment) ORDER BY party DESC)
+              FROM assignment WHERE assignment.case_id = c.case_id) AS assignments
+      FROM disposal_case AS c JOIN alarm USING (alarm_id)
+     WHERE c.case_id = ANY (%(case_ids)s::uuid[])"""
+
+
+async def load_cases(conn: Connection, case_ids: Sequence[UUID]) -> Mapping[UUID, Case]:
+    """The cases by id, as far as they exist and may be seen."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(LOAD_CASES, {"case_ids": list(case_ids)})
+        return {row["case_id"]: _case(row) for row in await cursor.fetchall()}
+
+
+async def load_case(conn: Connection, case_id: UUID) -> Case | None:
+    """The case; None if there is none or it may not be seen."""
+    return (await load_cases(conn, [case_id])).get(case_id)
+
+
+async def bump_alarm(conn: Connection, alarm_id: UUID) -> None:
+    """Counts a change of the alarm, and keeps its row until the transaction ends."""
+    await conn.execute("UPDATE alarm SET version = version + 1 WHERE alarm_id = %s", [alarm_id])
+
+
+SIGN_ASSIGNMENT: Final = """
+    UPDATE assignment SET signed_at = %(signed_at)s, signed_by = %(signed_by)s
+     WHERE case_id = %(case_id)s AND party = %(party)s AND signed_at IS NULL"""
+
+
+async def sign(conn: Connection, case_id: UUID, signed: Assignment) -> None:
+    """Keeps the signature of one side; a side that has signed is left as it is."""
+    await conn.execute(
+        SIGN_ASSIGNMENT,
+        {
+            "case_id": case_id,
+            "party": signed.party,
+            "signed_at": signed.signed_at,
+            "signed_by": signed.signed_by,
+        },
+    )
+
+
+SAVE_CASE: Final = """
+    UPDATE disposal_case
+       SET stage = %(stage)s, revision = %(revision)s, stage_at = %(stage_at)s,
+           stage_due_at = %(stage_due_at)s, verdict = %(verdict)s, cause = %(cause)s,
+           measures = %(measures)s, responsible = %(responsible)s, funds = %(funds)s,
+           deadline = %(deadline)s, plan = %(plan)s, handlers = %(handlers)s,
+           submitted_by = %(submitted_by)s, closed_by = %(closed_by)s, closed_at = %(closed_at)s,
+           reopened = %(reopened)s, returned = %(returned)s,
+           bypass_permit = CASE WHEN %(permitted)s THEN coalesce(%(permit)s, bypass_permit) END
+     WHERE case_id = %(case_id)s AND revision = %(revision)s - 1"""
+
+
+async def save_case(conn: Connection, case: Case, permit: Mapping[str, str] | None) -> None:
+    """Keeps `case`, which is one revision on. CaseOvertaken: someone saved it since.
+
+    `permit` is who granted the bypass, when and why, if this very step grants it.
+    """
+    parameters = {name: getattr(case, name) for name in _COLUMNS} | {
+        "handlers": list(case.handlers),
+        "permitted": case.bypass_permit,
+        "permit": None if permit is None else Jsonb(dict(permit)),
+    }
+    saved = await conn.execute(SAVE_CASE, parameters)
+    if saved.rowcount == 0:
+        current = await load_case(conn, case.case_id)
+        raise CaseOvertaken(
+            case.case_id, current.revision if current else case.revision, case.revision - 1
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the ledger."""
+
+    case_id: UUID
+    alarm_id: UUID
+    revision: int
+    action: str
+    actor: str
+    actor_role: str
+    taken_at: datetime
+    note: str | None
+    body: Mapping[str, Any]
+
+
+NOTE_ENTRY: Final = """
+    INSERT INTO ledger (case_id, alarm_id, revision, action, actor, actor_role, taken_at, note,
+                        body)
+    VALUES (%(case_id)s, %(alarm_id)s, %(revision)s, %(action)s, %(actor)s, %(actor_role)s,
+            %(taken_at)s, %(note)s, %(body)s)"""
+
+
+async def note_entry(conn: Connection, entry: Entry) -> None:
+    """Adds the line to the ledger, which gives nothing back and forgets nothing."""
+    parameters = {name: getattr(entry, name) for name in Entry.__slots__}
+    await conn.execute(NOTE_ENTRY, parameters | {"body": Jsonb(dict(entry.body))})
+
+
+async def note_change(conn: Connection, alarm_id: UUID) -> None:
+    """Tells the live list; takes its counter, so nothing that waits may come after it."""
+    await conn.execute("SELECT note_live_changes(%s::uuid[])", [[alarm_id]])
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A file that shows what was found or done."""
+
+    evidence_id: UUID
+    case_id: UUID
+    file_name: str
+    media_type: str
+    size_bytes: int
+    sha256: bytes
+    uploaded_by: str
+    uploaded_at: datetime
+
+
+ADD_EVIDENCE: Final = """
+    INSERT INTO evidence (evidence_id, case_id, file_name, media_type, size_bytes, sha256,
+                          uploaded_by, uploaded_at)
+    VALUES (%(evidence_id)s, %(case_id)s, %(file_name)s, %(media_type)s, %(size_bytes)s,
+            %(sha256)s, %(uploaded_by)s, %(uploaded_at)s)"""
+
+
+async def add_evidence(conn: Connection, evidence: Evidence) -> None:
+    """Keeps what is known of a file that is already on disk."""
+    await conn.execute(ADD_EVIDENCE, {name: getattr(evidence, name) for name in Evidence.__slots__})
+
+
+def _case(row: Row) -> Case:
+    """A row of LOAD_CASES as a case."""
+    return Case(
+        **{name: row[name] for name in _COLUMNS if name not in _MADE},
+        tier=Tier(row["tier"]),
+        signal_active=row["signal_active"],
+        stage=Stage(row["stage"]),
+        verdict=row["verdict"] and Verdict(row["verdict"]),
+        assignments=tuple(_assignment(one) for one in row["assignments"] or ()),
+        evidence=row["evidence"],
+        handlers=tuple(row["handlers"]),
+        bypass_permit=row["bypass_permit"] is not None,
+    )
+
+
+def _assignment(found: Row) -> Assignment:
+    signed_at = found["signed_at"]
+    return Assignment(
+        Party(found["party"]),
+        found["assigned_to"],
+        datetime.fromisoformat(found["dispatched_at"]),
+        datetime.fromisoformat(found["sign_due_at"]),
+        None if signed_at is None else datetime.fromisoformat(signed_at),
+        found["signed_by"],
+    )
+
+
+_MADE: Final = frozenset({"stage", "verdict"})
+_COLUMNS: Final = (
+    "case_id",
+    "alarm_id",
+    "enterprise_id",
+    "stage",
+    "revision",
+    "opened_at",
+    "stage_at",
+    "stage_due_at",
+    "verdict",
+    "cause",
+    "measures",
+    "responsible",
+    "funds",
+    "deadline",
+    "plan",
+    "submitted_by",
+    "closed_by",
+    "closed_at",
+    "reopened",
+    "returned",
+)
+"""Fields of a case that are columns of the same name."""
+
+_TIER_NAMES: Final = [tier.wire for tier in Tier if tier]
+
+
+def _by_tier(deadlines: Deadlines, duty: Duty) -> list[Any]:
+    """Times of a duty for tiers 1..4, as PostgreSQL indexes an array."""
+    return [deadlines.times[duty][tier] for tier in Tier if tier]
