@@ -1,0 +1,133 @@
+"""What rules compute: over whole columns where every reading passes, limit by limit where few do.
+
+A reading that leaves the calm band of its point may change something and is walked through the
+point's limits one by one; all others are proven, in one comparison per column, to change nothing.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from hazardloop.alarms.watch import Signal, Watch, worst_held
+from hazardloop.devices.readings import BAD, NEVER, Bools, Flags, Floats, Times
+
+
+def usable(value: Floats, quality: Flags) -> Bools:
+    """Which readings say anything: finite and not bad.
+
+    Args:
+        value: (n,) in each point's unit; NaN and infinities say nothing.
+        quality: (n,) bits of `Quality`.
+    Returns: (n,).
+    """
+    good: Bools = (quality & int(BAD)) == 0
+    return good & np.isfinite(value)
+
+
+def stirring(value: Floats, calm_low: Floats, calm_high: Floats) -> Bools:
+    """Which readings may change what is remembered of their point.
+
+    Args:
+        value: (n,) in each point's unit, finite.
+        calm_low: (n,) same unit; -inf = nothing below it matters; +inf = every reading may matter.
+        calm_high: (n,) same unit.
+    Returns: (n,); False is a promise, True a suspicion.
+    """
+    return (value <= calm_low) | (value >= calm_high)
+
+
+def silent_from(
+    heard_at: Times, registered_at: Times, deaf_until_us: int, limit_us: Times
+) -> Times:
+    """When each point has been silent for too long, unless it is heard before.
+
+    Args:
+        heard_at: (n,) us, receipt of the newest usable reading; NEVER = none yet.
+        registered_at: (n,) us; nobody can be missed before.
+        deaf_until_us: until then nobody listened, so nobody is blamed.
+        limit_us: (n,) allowed silence.
+    Returns: (n,) us.
+    """
+    return np.maximum(np.maximum(heard_at, registered_at), deaf_until_us) + limit_us
+
+
+def calm_band(watched: Iterable[tuple[Watch, Signal | None]]) -> tuple[float, float]:
+    """The open span of values that change nothing at a point; empty (inf, -inf) if any might.
+
+    Args:
+        watched: all rules at the point, each with what is remembered of it (None = at rest).
+    """
+    low, high = -math.inf, math.inf
+    for watch, signal in watched:
+        if signal is not None and _restless(watch, signal):
+            return math.inf, -math.inf
+        for nth, limit in enumerate(watch.limits):
+            if signal is not None and signal.holds[nth]:
+                low = max(low, math.nextafter(limit.stay_low, -math.inf))
+                high = min(high, math.nextafter(limit.stay_high, math.inf))
+            elif limit.enter_high == math.inf:
+                high = min(high, limit.enter_low)
+            elif limit.enter_low == -math.inf:
+                low = max(low, limit.enter_high)
+            elif limit.enter_low > 0:
+                # A state in the middle leaves two calm sides; the one with 0, mostly at rest, wins.
+                high = min(high, limit.enter_low)
+            else:
+                low = max(low, limit.enter_high)
+    return low, high
+
+
+def _restless(watch: Watch, signal: Signal) -> bool:
+    """Whether any reading at all may change it: a delay runs, or its alarm says another tier."""
+    told = signal.alarm.tier if signal.alarm else 0
+    return signal.pending or told != worst_held(watch, signal)
+
+
+def let_time_pass(watch: Watch, signal: Signal, until_us: int) -> Iterator[int]:
+    """Let every on-delay that ends by then end; yields the data time of each, in order.
+
+    The last known value stood until then (zero-order hold), so a limit that it entered holds from
+    the end of the delay on, whatever comes next. `signal` is changed before each yield.
+    """
+    while (due_us := next_due(watch, signal)) is not None and due_us <= until_us:
+        for nth, since_us in enumerate(signal.since):
+            if not signal.holds[nth] and since_us == due_us - watch.on_delay_us:
+                signal.holds[nth] = True
+                signal.since[nth] = NEVER
+        yield due_us
+
+
+def next_due(watch: Watch, signal: Signal) -> int | None:
+    """Data time at which the next on-delay ends if no reading comes; None = none runs."""
+    running = [
+        since_us
+        for holds, since_us in zip(signal.holds, signal.since, strict=True)
+        if not holds and since_us != NEVER
+    ]
+    return min(running) + watch.on_delay_us if running else None
+
+
+def take_value(watch: Watch, signal: Signal, at_us: int, value: float) -> None:
+    """Change `signal` by one usable reading, no older than the last one it took.
+
+    A limit that does not hold is entered at or beyond it and holds once entered for the on-delay.
+    One that holds is left beyond its deadband and ends at a reading that is still beyond it after
+    the off-delay: silence is not recovery. On-delays that ended before are to be passed first.
+    Source: deadband and delays, IEC 62682.
+    """
+    for nth, limit in enumerate(watch.limits):
+        if signal.holds[nth]:
+            opposed = not limit.stay_low <= value <= limit.stay_high
+            delay_us = watch.off_delay_us
+        else:
+            opposed = limit.enter_low <= value <= limit.enter_high
+            delay_us = watch.on_delay_us
+        if not opposed:
+            signal.since[nth] = NEVER
+            continue
+        if signal.since[nth] == NEVER:
+            signal.since[nth] = at_us
+        if at_us - signal.since[nth] >= delay_us:
+            signal.holds[nth] = not signal.holds[nth]
+            signal.since[nth] = NEVER

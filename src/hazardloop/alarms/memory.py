@@ -1,0 +1,264 @@
+"""What the rules remember between batches, and how it survives a restart or a change of rules."""
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import numpy as np
+
+from hazardloop.alarms.alarm import Tier
+from hazardloop.alarms.kernels import calm_band, next_due
+from hazardloop.alarms.rule_table import RuleTable
+from hazardloop.alarms.watch import Signal, Standing, Watch, signal_at_rest
+from hazardloop.devices.readings import NEVER, Bools, Floats, Times
+
+
+@dataclass(frozen=True, slots=True)
+class CellRow:
+    """What is remembered of one limit at one point, as it is stored."""
+
+    rule_id: str
+    point_id: int
+    tier: int
+    holds: bool
+    since_us: int | None
+    """Data time at which the opposite of `holds` began; None = it has not."""
+
+    @property
+    def at_rest(self) -> bool:
+        """Nothing to remember: its stored row is to be removed."""
+        return not self.holds and self.since_us is None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAlarmRow:
+    """An alarm as far as the rules must know it."""
+
+    alarm_id: UUID
+    rule_id: str
+    point_id: int
+    tier: int
+    """It has now; of a cleared one the worst it had."""
+    raised_us: int
+    cleared_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LateFind:
+    """An excursion that a late reading told of: later readings of the same one are no news."""
+
+    raised_us: int
+    until_us: int
+    tier: Tier
+
+
+@dataclass(slots=True)
+class Memory:
+    """Everything remembered; changed in place by evaluation. Columns are (n,) over dense rows."""
+
+    calm_low: Floats
+    """Values above this (in the point's unit) ..."""
+    calm_high: Floats
+    """... and below this change nothing at the point, as things stand."""
+    newest_at: Times
+    """Observed time of the newest usable reading that was evaluated; NEVER = none."""
+    newest_value: Floats
+    """Its value; NaN = none."""
+    heard_at: Times
+    """Receipt of the newest usable reading; NEVER = none."""
+    missed: Bools
+    """Points with an alarm for silence."""
+    silent_open: Bools
+    """(m,) over the silences of the table: an alarm stands."""
+    signals: dict[tuple[int, int], Signal] = field(default_factory=dict)
+    """By row and rule: those not at rest."""
+    silences: dict[int, dict[int, Standing]] = field(default_factory=dict)
+    """By row, then place in the silences of the table."""
+    finds: dict[tuple[int, int], list[LateFind]] = field(default_factory=dict)
+    """By row and rule."""
+    due: list[tuple[int, int, int]] = field(default_factory=list)
+    """Heap of (data time, row, rule) at which an on-delay may end; some are out of date."""
+    orphans: list[OpenAlarmRow] = field(default_factory=list)
+    """Alarms that no rule of the table stands for any more; the next tick clears them."""
+    leftovers: list[CellRow] = field(default_factory=list)
+    """Rest rows of limits that are no more; the next tick gives them out."""
+
+    def settle(self, table: RuleTable, row: int) -> None:
+        """Bring the calm band of `row` and the list of ends of delays up to date."""
+        watched = [(watch, self.signals.get((row, watch.rule))) for watch in table.watches(row)]
+        for watch, signal in watched:
+            if signal is None:
+                continue
+            if signal.resting:
+                del self.signals[row, watch.rule]
+            elif (due_us := next_due(watch, signal)) is not None:
+                if due_us != signal.due_us:
+                    heapq.heappush(self.due, (due_us, row, watch.rule))
+                signal.due_us = due_us
+        self.calm_low[row], self.calm_high[row] = calm_band(watched)
+
+
+def new_memory(table: RuleTable) -> Memory:
+    """A memory in which nothing has happened yet."""
+    points = len(table.point_id)
+    return Memory(
+        calm_low=table.calm_low.copy(),
+        calm_high=table.calm_high.copy(),
+        newest_at=np.full(points, NEVER, np.int64),
+        newest_value=np.full(points, np.nan),
+        heard_at=np.full(points, NEVER, np.int64),
+        missed=np.zeros(points, np.bool_),
+        silent_open=np.zeros(len(table.silent_row), np.bool_),
+    )
+
+
+def restore(
+    table: RuleTable,
+    cells: Iterable[CellRow] = (),
+    open_alarms: Iterable[OpenAlarmRow] = (),
+    newest: Iterable[tuple[int, int, float]] = (),
+    heard: Iterable[tuple[int, int]] = (),
+    found_late: Iterable[OpenAlarmRow] = (),
+) -> Memory:
+    """The memory that was, from what was stored of it.
+
+    Args:
+        table: the rules as they are now; what they no longer watch is given up by the next tick.
+        cells: all rows stored of limits.
+        open_alarms: all alarms not cleared.
+        newest: (point_id, observed us, value) of each point's newest usable reading.
+        heard: (point_id, received us) of the newest receipt of a usable reading.
+        found_late: lately cleared alarms of late readings, so that these are not found again.
+    """
+    memory = new_memory(table)
+    for point_id, observed_us, value in newest:
+        if (row := table.row_of.get(point_id)) is not None:
+            memory.newest_at[row], memory.newest_value[row] = observed_us, value
+    for point_id, received_us in heard:
+        if (row := table.row_of.get(point_id)) is not None:
+            memory.heard_at[row] = received_us
+    _recall(table, memory, cells, open_alarms, found_late)
+    return memory
+
+
+def carry_over(old_table: RuleTable, memory: Memory, new_table: RuleTable) -> Memory:
+    """The memory under another registry or other rules; points and rules keep their ids."""
+    carried = new_memory(new_table)
+    old_rows = np.array([old_table.row_of.get(int(id_), -1) for id_ in new_table.point_id], np.intp)
+    known = old_rows >= 0
+    for column in ("newest_at", "newest_value", "heard_at"):
+        getattr(carried, column)[known] = getattr(memory, column)[old_rows[known]]
+    cells, alarms, finds = _told(old_table, memory)
+    _recall(new_table, carried, cells, alarms, finds)
+    carried.orphans += memory.orphans
+    carried.leftovers += memory.leftovers
+    return carried
+
+
+def _told(
+    table: RuleTable, memory: Memory
+) -> tuple[list[CellRow], list[OpenAlarmRow], list[OpenAlarmRow]]:
+    """All that is remembered, in ids: cells, open alarms, late finds."""
+    cells: list[CellRow] = []
+    alarms: list[OpenAlarmRow] = []
+    for (row, rule), signal in memory.signals.items():
+        watch = watch_of(table, row, rule)
+        assert watch is not None
+        cells += cell_rows(table, row, watch, signal)
+        if signal.alarm is not None:
+            alarms.append(_open_row(table, row, rule, signal.alarm))
+    for row, standing in memory.silences.items():
+        for nth, alarm in standing.items():
+            alarms.append(_open_row(table, row, int(table.silent_rule[nth]), alarm))
+    finds = [
+        OpenAlarmRow(
+            UUID(int=0),
+            table.rules[rule].rule_id,
+            int(table.point_id[row]),
+            find.tier,
+            find.raised_us,
+            find.until_us,
+        )
+        for (row, rule), found in memory.finds.items()
+        for find in found
+    ]
+    return cells, alarms, finds
+
+
+def _open_row(table: RuleTable, row: int, rule: int, alarm: Standing) -> OpenAlarmRow:
+    return OpenAlarmRow(
+        alarm.alarm_id,
+        table.rules[rule].rule_id,
+        int(table.point_id[row]),
+        alarm.tier,
+        alarm.raised_us,
+    )
+
+
+def cell_rows(table: RuleTable, row: int, watch: Watch, signal: Signal) -> list[CellRow]:
+    """Every limit of a signal as it is stored."""
+    return [
+        CellRow(
+            table.rules[watch.rule].rule_id,
+            int(table.point_id[row]),
+            int(limit.tier),
+            holds,
+            None if since_us == NEVER else since_us,
+        )
+        for limit, holds, since_us in zip(watch.limits, signal.holds, signal.since, strict=True)
+    ]
+
+
+def watch_of(table: RuleTable, row: int, rule: int) -> Watch | None:
+    """That rule at that point, if it is watched there."""
+    return next((watch for watch in table.watches(row) if watch.rule == rule), None)
+
+
+def _recall(
+    table: RuleTable,
+    memory: Memory,
+    cells: Iterable[CellRow],
+    alarms: Iterable[OpenAlarmRow],
+    finds: Iterable[OpenAlarmRow],
+) -> None:
+    stirred: set[int] = set()
+    for cell in cells:
+        row, rule = table.row_of.get(cell.point_id), table.index.get(cell.rule_id)
+        watch = watch_of(table, row, rule) if row is not None and rule is not None else None
+        tiers = [int(limit.tier) for limit in watch.limits] if watch else []
+        if watch is None or row is None or cell.tier not in tiers:
+            memory.leftovers.append(CellRow(cell.rule_id, cell.point_id, cell.tier, False, None))
+            continue
+        signal = memory.signals.setdefault((row, watch.rule), signal_at_rest(watch))
+        nth = tiers.index(cell.tier)
+        signal.holds[nth] = cell.holds
+        signal.since[nth] = NEVER if cell.since_us is None else cell.since_us
+        stirred.add(row)
+    for alarm in alarms:
+        row, rule = table.row_of.get(alarm.point_id), table.index.get(alarm.rule_id)
+        standing = Standing(alarm.alarm_id, alarm.raised_us, Tier(alarm.tier))
+        if row is None or rule is None:
+            memory.orphans.append(alarm)
+        elif (watch := watch_of(table, row, rule)) is not None:
+            memory.signals.setdefault((row, rule), signal_at_rest(watch)).alarm = standing
+            stirred.add(row)
+        elif (nth_silence := _silence_at(table, row, rule)) is not None:
+            memory.silences.setdefault(row, {})[nth_silence] = standing
+            memory.silent_open[nth_silence] = memory.missed[row] = True
+        else:
+            memory.orphans.append(alarm)
+    for find in finds:
+        row, rule = table.row_of.get(find.point_id), table.index.get(find.rule_id)
+        if row is not None and rule is not None and find.cleared_us is not None:
+            late = LateFind(find.raised_us, find.cleared_us, Tier(find.tier))
+            memory.finds.setdefault((row, rule), []).append(late)
+    for row in stirred:
+        memory.settle(table, row)
+
+
+def _silence_at(table: RuleTable, row: int, rule: int) -> int | None:
+    """Place of that rule at that point in the silences of the table, if it is one of them."""
+    first, last = np.searchsorted(table.silent_row, [row, row + 1])
+    found = np.flatnonzero(table.silent_rule[first:last] == rule)
+    return int(first + found[0]) if len(found) else None

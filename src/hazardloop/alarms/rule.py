@@ -1,0 +1,94 @@
+"""Rule: when to raise an alarm at which points, why, and what to do about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal, TypeAlias
+
+from hazardloop.alarms.alarm import Direction, Tier
+from hazardloop.devices.catalog import Text
+
+TagTest: TypeAlias = Literal[True] | tuple[str, ...]
+"""True: the device has the tag, whatever it says; texts: its value is one of them."""
+
+
+class RuleKind(StrEnum):
+    """What a rule compares."""
+
+    THRESHOLD = "threshold"
+    STATE = "state"
+    STALE = "stale"
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """Which devices of its kind a rule is for; an empty field selects all."""
+
+    grades: tuple[int, ...] = ()
+    """Of the hazard unit by GB 18218, 1..4; 0 = belongs to none."""
+    enterprises: tuple[str, ...] = ()
+    tags: Mapping[str, TagTest] = field(default_factory=dict)
+    except_tags: Mapping[str, TagTest] = field(default_factory=dict)
+    """A device that meets one of these is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A value at or beyond a limit."""
+
+    direction: Direction
+    limits: tuple[tuple[Tier, float], ...]
+    """By rising tier, in the point's unit, or in parts of `of`."""
+    deadband: float
+    """How far back past a limit a value must be to leave it, as `limits`."""
+    of: str | None = None
+    """Device tag that the limits are parts of."""
+    default_of: float | None = None
+    """Stands in where a device has no such tag; None: no limits there."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A value that is exactly this one."""
+
+    equals: float
+    tier: Tier
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """No usable reading for so long."""
+
+    tier: Tier
+    after_s: float | None
+    after_intervals: float | None
+    """Times the expected interval of the device; one of both is given."""
+    min_s: float
+    """Never less than this, however short the interval."""
+
+    def limit_s(self, interval_s: float) -> float:
+        """Seconds of silence that a device reporting every `interval_s` is allowed."""
+        if self.after_intervals is None:
+            return max(self.after_s or 0.0, self.min_s)
+        return max(self.after_intervals * interval_s, self.min_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """When to raise an alarm at which points, why, and what to do about it."""
+
+    rule_id: str
+    kind: RuleKind
+    device_kind: str
+    quantity: str
+    name: Text
+    guidance: Text
+    """What the operator does, in one or two sentences."""
+    source: str
+    """The standard or decision that the numbers come from."""
+    confidence: str
+    """sure, likely, check, or house: our own proposal."""
+    select: Select
+    condition: Threshold | State | Silence
+    on_delay_s: float = 0.0
+    off_delay_s: float = 0.0

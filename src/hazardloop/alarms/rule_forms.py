@@ -1,0 +1,121 @@
+"""The forms of a rule in a file, one per kind: what may be written, what it must obey."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, model_validator
+
+from hazardloop.alarms.alarm import TIER_BY_NAME, Tier
+from hazardloop.devices.catalog import STRICT, Code, TextIn, Words
+
+RuleId = Annotated[
+    str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$", max_length=96)
+]
+Seconds = Annotated[float, Field(ge=0, le=86_400)]
+TierName = Literal["blue", "yellow", "orange", "red"]
+
+
+def _no_unquoted_no(value: Any) -> Any:
+    """`value`; refused where YAML made a boolean of a text, as of the unquoted gas NO."""
+    if value is False:
+        raise ValueError("found false, a text is expected: quote it, YAML reads NO as a boolean")
+    return value
+
+
+TagText = Annotated[str, BeforeValidator(_no_unquoted_no)]
+Tags = dict[str, Annotated[Literal[True] | str | list[TagText], BeforeValidator(_no_unquoted_no)]]
+
+
+class SelectForm(BaseModel):
+    """Which devices a rule is for."""
+
+    model_config = STRICT
+
+    kind: Code | None = None
+    grade: list[Annotated[int, Field(ge=0, le=4)]] | None = None
+    enterprise: list[str] | None = None
+    tags: Tags | None = None
+    except_tags: Tags | None = None
+
+
+class RuleForm(BaseModel):
+    """What every rule says, whatever its kind."""
+
+    model_config = STRICT
+
+    id: RuleId
+    kind: str
+    quantity: Code
+    name: TextIn
+    guidance: TextIn
+    source: Words
+    confidence: Literal["sure", "likely", "check", "house"]
+    select: SelectForm = SelectForm()
+    on_delay_s: Seconds = 0.0
+    off_delay_s: Seconds = 0.0
+
+
+class ThresholdForm(RuleForm):
+    """`high` or `low` limits by tier; `of` makes them parts of a tag of the device."""
+
+    high: Annotated[dict[TierName, float], Field(min_length=1)] | None = None
+    low: Annotated[dict[TierName, float], Field(min_length=1)] | None = None
+    deadband: Annotated[float, Field(ge=0)] = 0.0
+    of: str | None = None
+    default_of: Annotated[float, Field(gt=0)] | None = None
+
+    def limits(self) -> dict[Tier, float]:
+        """Its limits by tier."""
+        return {TIER_BY_NAME[name]: limit for name, limit in (self.high or self.low or {}).items()}
+
+    @model_validator(mode="after")
+    def _limits_worsen(self) -> "ThresholdForm":
+        if (self.high is None) == (self.low is None):
+            raise ValueError("either high or low is needed; for both sides write two rules")
+        if self.default_of is not None and self.of is None:
+            raise ValueError("default_of stands in for a missing tag: name the tag in 'of'")
+        limits = [limit for _, limit in sorted(self.limits().items())]
+        if limits != sorted(set(limits), reverse=self.high is None):
+            order = "rise" if self.high else "fall"
+            raise ValueError(f"limits must {order} from blue to red, found {limits}")
+        return self
+
+
+class StateForm(RuleForm):
+    """A value that is the alarm by itself."""
+
+    equals: bool | float
+    tier: TierName
+
+    def worst(self) -> Tier:
+        """Its tier."""
+        return TIER_BY_NAME[self.tier]
+
+
+class StaleForm(RuleForm):
+    """Silence; delays have no meaning for it."""
+
+    on_delay_s: Literal[0] = 0
+    off_delay_s: Literal[0] = 0
+    after_s: Annotated[float, Field(gt=0)] | None = None
+    after_intervals: Annotated[float, Field(gt=0)] | None = None
+    min_s: Annotated[float, Field(ge=0)] = 0.0
+    tier: TierName
+
+    def worst(self) -> Tier:
+        """Its tier."""
+        return TIER_BY_NAME[self.tier]
+
+    @model_validator(mode="after")
+    def _one_measure(self) -> "StaleForm":
+        if (self.after_s is None) == (self.after_intervals is None):
+            raise ValueError("either after_s or after_intervals is needed")
+        return self
+
+
+FORMS: Final[Mapping[str, type[RuleForm]]] = {
+    "threshold": ThresholdForm,
+    "state": StateForm,
+    "stale": StaleForm,
+}
+"""Kinds of rule by name; a kind that is not here is refused."""

@@ -1,0 +1,221 @@
+"""Rule files to rules: what each watches, its limits, and where its numbers come from."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from hazardloop.alarms.alarm import Direction
+from hazardloop.alarms.rule import Rule, RuleKind, Select, Silence, State, TagTest, Threshold
+from hazardloop.alarms.rule_forms import (
+    FORMS,
+    RuleForm,
+    SelectForm,
+    StaleForm,
+    StateForm,
+    ThresholdForm,
+)
+from hazardloop.devices.catalog import Catalog, DeviceKind, Quantity, QuantityType, read_kind
+from hazardloop.devices.marked_yaml import FileRefused, Marked, Problem, problems_of, read_marked
+
+
+def _select(form: SelectForm) -> Select:
+    def tests(given: Mapping[str, Literal[True] | str | list[str]] | None) -> dict[str, TagTest]:
+        return {
+            tag: test
+            if isinstance(test, bool)
+            else (test,)
+            if isinstance(test, str)
+            else tuple(test)
+            for tag, test in (given or {}).items()
+        }
+
+    return Select(
+        grades=tuple(form.grade or ()),
+        enterprises=tuple(form.enterprise or ()),
+        tags=tests(form.tags),
+        except_tags=tests(form.except_tags),
+    )
+
+
+def _condition(form: RuleForm) -> Threshold | State | Silence:
+    match form:
+        case ThresholdForm():
+            limits = form.limits()
+            return Threshold(
+                direction=Direction.HIGH if form.high else Direction.LOW,
+                limits=tuple(sorted(limits.items())),
+                deadband=form.deadband,
+                of=form.of,
+                default_of=form.default_of,
+            )
+        case StateForm():
+            return State(equals=float(form.equals), tier=form.worst())
+        case StaleForm():
+            return Silence(form.worst(), form.after_s, form.after_intervals, form.min_s)
+    raise AssertionError(form)
+
+
+def _misfits(form: RuleForm, quantity: Quantity | None, device_kind: str) -> Iterable[str]:
+    """What of a rule cannot be, given the quantity that it watches."""
+    if quantity is None:
+        yield f"{device_kind} has no quantity {form.quantity!r}"
+    elif isinstance(form, ThresholdForm):
+        if quantity.type is not QuantityType.NUMBER:
+            yield f"{form.quantity} is a {quantity.type}: use kind: state"
+        for limit in form.limits().values() if form.of is None else ():
+            if not quantity.low <= limit <= quantity.high:
+                span = f"{quantity.low:g}..{quantity.high:g} {quantity.unit}"
+                yield f"limit {limit:g} outside {span}: {form.quantity} never reaches it"
+    elif isinstance(form, StateForm) and (
+        (quantity.type is QuantityType.NUMBER) == isinstance(form.equals, bool)
+    ):
+        yield f"equals: found {form.equals!r}, {form.quantity} is a {quantity.type}"
+
+
+def _read_rule(marked: Marked, kind: DeviceKind | None, catalog: Catalog | None) -> Rule:
+    """The rule written there; `kind` is that of its catalogue file, if it stands in one."""
+    body = marked.value
+    if not isinstance(body, dict):
+        raise FileRefused([marked.problem((), f"a rule is a mapping, found {body!r}")])
+    what = f"rule {body.get('id', '?')}"
+    form_type = FORMS.get(str(body.get("kind")))
+    if form_type is None:
+        allowed = ", ".join(sorted(FORMS))
+        message = (
+            f"{what}: not a rule kind of this version: {body.get('kind')!r}, allowed: {allowed}"
+        )
+        raise FileRefused([marked.problem(("kind",), message)])
+    try:
+        form = form_type.model_validate(body)
+    except ValidationError as error:
+        raise FileRefused(problems_of(error.errors(), marked, what)) from error
+    device_kind = form.select.kind or (kind.code if kind else None)
+    if device_kind is None or (kind and device_kind != kind.code):
+        expected = repr(kind.code) if kind else "the kind of device that the rule is for"
+        message = f"{what}: select.kind: found {form.select.kind!r}, expected {expected}"
+        raise FileRefused([marked.problem(("select",), message)])
+    if kind is None and catalog is not None:
+        kind = catalog.kinds.get(device_kind)
+        if kind is None:
+            message = f"{what}: select.kind: no kind of device {device_kind!r}"
+            raise FileRefused([marked.problem(("select",), message)])
+    if kind is not None:
+        misfits = [
+            marked.problem(("quantity",), f"{what}: {misfit}")
+            for misfit in _misfits(form, kind.quantities.get(form.quantity), kind.code)
+        ]
+        if misfits:
+            raise FileRefused(misfits)
+    return Rule(
+        rule_id=form.id,
+        kind=RuleKind(form.kind),
+        device_kind=device_kind,
+        quantity=form.quantity,
+        name=form.name.text(),
+        guidance=form.guidance.text(),
+        source=form.source,
+        confidence=form.confidence,
+        select=_select(form.select),
+        condition=_condition(form),
+        on_delay_s=form.on_delay_s,
+        off_delay_s=form.off_delay_s,
+    )
+
+
+def _read_rules(
+    bodies: Sequence[Marked], kind: DeviceKind | None, catalog: Catalog | None
+) -> tuple[list[Rule], list[Problem]]:
+    rules: dict[str, Rule] = {}
+    problems: list[Problem] = []
+    for body in bodies:
+        try:
+            rule = _read_rule(body, kind, catalog)
+        except FileRefused as refused:
+            problems += refused.problems
+            continue
+        if rule.rule_id in rules:
+            problems.append(body.problem(("id",), f"rule {rule.rule_id}: this id is already taken"))
+        rules[rule.rule_id] = rule
+    return list(rules.values()), problems
+
+
+def _rules_of_kind(kind: DeviceKind) -> tuple[list[Rule], list[Problem]]:
+    bodies = [kind.marked.at("rules", index) for index in range(len(kind.rules))]
+    return _read_rules(bodies, kind, None)
+
+
+def catalogue_rules(catalog: Catalog) -> tuple[Rule, ...]:
+    """The default rules of all kinds of device. FileRefused: with every problem found in them."""
+    rules: dict[str, Rule] = {}
+    problems: list[Problem] = []
+    for kind in catalog.kinds.values():
+        found, wrong = _rules_of_kind(kind)
+        problems += wrong
+        for rule in found:
+            if rule.rule_id in rules:
+                other = rules[rule.rule_id].device_kind
+                message = f"rule {rule.rule_id}: this id is already taken by {other}"
+                problems.append(kind.marked.problem(("rules",), message))
+            rules[rule.rule_id] = rule
+    if problems:
+        raise FileRefused(problems)
+    return tuple(rules.values())
+
+
+def load_rules(text: str, name: str, catalog: Catalog | None = None) -> tuple[Rule, ...]:
+    """The rules of a file `rules: [...]`; each names its kind of device in `select`.
+
+    Raises:
+        FileRefused: with every problem found. Without a catalogue, quantities are not looked up.
+    """
+    marked = read_marked(text, name)
+    value = marked.value
+    if (
+        not isinstance(value, dict)
+        or set(value) != {"rules"}
+        or not isinstance(value["rules"], list)
+    ):
+        message = "a rule file has the one key 'rules', a list; a catalogue file begins with 'kind'"
+        raise FileRefused([marked.problem((), message)])
+    bodies = [marked.at("rules", index) for index in range(len(value["rules"]))]
+    rules, problems = _read_rules(bodies, None, catalog)
+    if problems:
+        raise FileRefused(problems)
+    return tuple(rules)
+
+
+def check(text: str, name: str, catalog: Catalog | None = None) -> list[Problem]:
+    """What is wrong with a catalogue file or a rule file, by line; nothing = it can be used."""
+    try:
+        marked = read_marked(text, name)
+        if isinstance(marked.value, dict) and "kind" in marked.value:
+            _, problems = _rules_of_kind(read_kind(marked))
+        else:
+            load_rules(text, name, catalog)
+            problems = []
+    except FileRefused as refused:
+        problems = list(refused.problems)
+    return sorted(problems, key=lambda problem: problem.line)
+
+
+def definition_of(rule: Rule) -> dict[str, Any]:
+    """A rule as it is stored: JSON values only; equal ones are one version."""
+    condition = asdict(rule.condition)
+    if isinstance(rule.condition, Threshold):
+        condition["limits"] = {tier.wire: limit for tier, limit in rule.condition.limits}
+        condition["direction"] = rule.condition.direction.value
+    else:
+        condition["tier"] = rule.condition.tier.wire
+    return asdict(rule) | {
+        "kind": rule.kind.value,
+        "condition": condition,
+        "select": {name: _plain(part) for name, part in asdict(rule.select).items() if part},
+    }
+
+
+def _plain(part: Any) -> Any:
+    if isinstance(part, Mapping):
+        return {name: _plain(inner) for name, inner in part.items()}
+    return list(part) if isinstance(part, tuple) else part

@@ -1,0 +1,78 @@
+"""Watch: one rule at a point; Signal: what is remembered of it between readings."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from hazardloop.alarms.alarm import Direction, Tier
+from hazardloop.devices.readings import NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One tier's limit at a point: holds once a value entered it, until one leaves it.
+
+    Both are closed spans: a high limit of 25 less 2 is entered in [25, inf], kept in [23, inf].
+    """
+
+    tier: Tier
+    value: float
+    """The limit itself, in the point's unit."""
+    enter_low: float
+    enter_high: float
+    stay_low: float
+    stay_high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """One rule at a point: its limits there by rising tier, and its delays."""
+
+    rule: int
+    """Index in the table's rules."""
+    direction: Direction
+    limits: tuple[Limit, ...]
+    on_delay_us: int
+    off_delay_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An alarm that has been raised and not cleared."""
+
+    alarm_id: UUID
+    raised_us: int
+    tier: Tier
+    """As it was last told."""
+
+
+@dataclass(slots=True)
+class Signal:
+    """One rule at one point: a flip-flop per limit, and the alarm it stands for."""
+
+    holds: list[bool]
+    since: list[int]
+    """Data time in us at which the opposite of `holds` began; NEVER = it has not."""
+    alarm: Standing | None = None
+    due_us: int = NEVER
+    """End of an on-delay that is already on the list of those to come."""
+
+    @property
+    def resting(self) -> bool:
+        """Nothing holds, nothing is under way: forgetting it changes nothing."""
+        return self.alarm is None and not any(self.holds) and not self.pending
+
+    @property
+    def pending(self) -> bool:
+        """Some limit is on its way to hold, or to hold no longer."""
+        return any(since != NEVER for since in self.since)
+
+
+def signal_at_rest(watch: Watch) -> Signal:
+    """What is remembered before the first reading."""
+    return Signal([False] * len(watch.limits), [NEVER] * len(watch.limits))
+
+
+def worst_held(watch: Watch, signal: Signal) -> Tier:
+    """Tier of a signal: that of its worst limit that holds."""
+    held = [limit.tier for limit, holds in zip(watch.limits, signal.holds, strict=True) if holds]
+    return max(held, default=Tier.NONE)
