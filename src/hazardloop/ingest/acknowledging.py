@@ -1,0 +1,65 @@
+"""Which packet ids may be acknowledged once a batch is durable."""
+
+from dataclasses import dataclass, field
+
+from hazardloop.ingest.batching import Batch
+
+
+@dataclass(slots=True)
+class Settled:
+    """What became free: `count` messages, `stale` of them of an earlier connection.
+
+    `due`: packet ids to acknowledge, in the order their messages came.
+    """
+
+    count: int = 0
+    stale: int = 0
+    due: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _HandedOut:
+    generation: int
+    count: int
+    due: list[int]
+    settled: bool = False
+
+
+class Outstanding:
+    """Batches handed out and not acknowledged, in their order.
+
+    A packet id belongs to its connection. After a reconnect, and even more after a restart of
+    the broker, the same number names another message: acknowledging it for the older one would
+    lose the newer. So ids of an earlier generation are never given.
+    """
+
+    def __init__(self) -> None:
+        """None outstanding."""
+        self._batches: dict[int, _HandedOut] = {}
+
+    def hand_out(self, batch: Batch) -> None:
+        """Note that somebody has this batch now."""
+        count = len(batch) + len(batch.oversized)
+        self._batches[batch.number] = _HandedOut(batch.generation, count, batch.due)
+
+    def settle(self, number: int, generation: int) -> Settled:
+        """What is free now that this batch is durable, on the connection of that generation.
+
+        A batch waits for those before it (MQTT 5, 4.6: acknowledgements keep the order of their
+        messages). A number not outstanding changes nothing.
+        """
+        freed = Settled()
+        batch = self._batches.get(number)
+        if batch is None:
+            return freed
+        batch.settled = True
+        for first, handed_out in list(self._batches.items()):
+            if not handed_out.settled:
+                break
+            del self._batches[first]
+            freed.count += handed_out.count
+            if handed_out.generation == generation:
+                freed.due += handed_out.due
+            else:
+                freed.stale += handed_out.count
+        return freed

@@ -1,0 +1,184 @@
+"""When a batch is full, and what is in it. No clock: instants are arguments."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hazardloop.devices.readings import Bools, Times
+from hazardloop.ingest.messages import DUP, QOS, RETAIN, Messages, Oversized
+
+DUE_NOW: Final = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """A batch is due once one of these is reached; all are at least 1 (message, byte) or >= 0 s.
+
+    max_messages: never more than these in a batch.
+    max_age_s: since the first message of the batch was received.
+    max_bytes: on the wire; overshot by what one read of the socket gave.
+    """
+
+    max_messages: int = 5000
+    max_age_s: float = 0.05
+    max_bytes: int = 8 << 20
+
+
+@dataclass(slots=True)
+class Batch:
+    """Messages of one connection, in the order they came.
+
+    number: 1, 2, 3, ... in one subscription.
+    generation: which connection they came on.
+    topics, payloads, packet_ids, flags: (n,) as in `Messages`.
+    received_at: (n,) microseconds since 1970-01-01T00:00Z, one reading of the clock per read of
+        the socket.
+    oversized: messages over the packet limit, to be set aside as `too_large`.
+    due: (m,) packet ids to acknowledge, in the order they came, those of `oversized` among them.
+    """
+
+    number: int
+    generation: int
+    topics: list[bytes] = field(default_factory=list)
+    payloads: list[bytes] = field(default_factory=list)
+    packet_ids: list[int] = field(default_factory=list)
+    flags: bytes = b""
+    received_at: Times = field(default_factory=lambda: np.empty(0, np.int64))
+    oversized: list[Oversized] = field(default_factory=list)
+    due: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """How many messages, without the oversized ones."""
+        return len(self.topics)
+
+    @property
+    def dup(self) -> Bools:
+        """(n,) sent once before, as the broker says; tells nothing about what we have stored."""
+        dup: Bools = self._bits(DUP) != 0
+        return dup
+
+    @property
+    def retained(self) -> Bools:
+        """(n,) the last word on its topic from before we subscribed."""
+        retained: Bools = self._bits(RETAIN) != 0
+        return retained
+
+    @property
+    def qos(self) -> npt.NDArray[np.uint8]:
+        """(n,) 0, 1 or 2."""
+        return (self._bits(QOS) >> 1).astype(np.uint8)
+
+    def _bits(self, mask: int) -> npt.NDArray[np.uint8]:
+        return np.frombuffer(self.flags, np.uint8) & np.uint8(mask)
+
+
+@dataclass(slots=True)
+class _Piece:
+    """What one read of the socket gave, and when (seconds of the caller's own clock)."""
+
+    content: Messages | Oversized
+    generation: int
+    at: float
+
+    @property
+    def count(self) -> int:
+        return len(self.content) if isinstance(self.content, Messages) else 1
+
+    @property
+    def size(self) -> int:
+        return self.content.wire_bytes if isinstance(self.content, Messages) else 0
+
+
+class Gathering:
+    """Messages on their way into batches; nothing is dropped and nothing overtakes."""
+
+    def __init__(self, limits: BatchLimits) -> None:
+        """ValueError: limits that can never be met."""
+        if limits.max_messages < 1 or limits.max_bytes < 1 or limits.max_age_s < 0:
+            raise ValueError(f"batch limits {limits} allow no message")
+        self._limits = limits
+        self._pieces: deque[_Piece] = deque()
+        self._bytes = 0
+        self._taken = 0
+        self.count = 0  # messages waiting, oversized ones among them
+
+    def add(self, content: Messages | Oversized, generation: int, now: float) -> None:
+        """Take in what came on that connection; `now` in seconds, of any clock that only rises."""
+        piece = _Piece(content, generation, now)
+        self._pieces.append(piece)
+        self.count += piece.count
+        self._bytes += piece.size
+
+    @property
+    def due_at(self) -> float | None:
+        """When a batch is due if nothing more comes; DUE_NOW: at once; None: nothing waits."""
+        if not self._pieces:
+            return None
+        limits = self._limits
+        if self.count >= limits.max_messages or self._bytes >= limits.max_bytes:
+            return DUE_NOW
+        if self._pieces[-1].generation != self._pieces[0].generation:
+            return DUE_NOW
+        return self._pieces[0].at + limits.max_age_s
+
+    def take(self) -> Batch:
+        """The next batch, of one connection and within the limits; empty if nothing waits."""
+        self._taken += 1
+        generation = self._pieces[0].generation if self._pieces else 0
+        parts: list[Messages] = []
+        batch = Batch(self._taken, generation)
+        room, size = self._limits.max_messages, 0
+        while self._pieces and room > 0 and size < self._limits.max_bytes:
+            if self._pieces[0].generation != generation:
+                break
+            piece = self._next(room)
+            room -= piece.count
+            size += piece.size
+            if isinstance(piece.content, Oversized):
+                batch.oversized.append(piece.content)
+                batch.due.append(piece.content.packet_id)
+            else:
+                parts.append(piece.content)
+                batch.due += piece.content.packet_ids
+        _join(parts, batch)
+        return batch
+
+    def _next(self, room: int) -> _Piece:
+        """The first piece, or as much of it as there is room for."""
+        piece = self._pieces.popleft()
+        if isinstance(piece.content, Messages) and piece.count > room:
+            rest = _split(piece.content, room)
+            self._pieces.appendleft(_Piece(rest, piece.generation, piece.at))
+        self.count -= piece.count
+        self._bytes -= piece.size
+        return piece
+
+
+def _split(messages: Messages, count: int) -> Messages:
+    """Leave the first `count` messages in `messages` and give the rest; wire bytes by share."""
+    size = messages.wire_bytes * count // len(messages)
+    rest = Messages(
+        messages.topics[count:],
+        messages.payloads[count:],
+        messages.packet_ids[count:],
+        messages.flags[count:],
+        messages.received_at,
+        messages.wire_bytes - size,
+    )
+    del messages.topics[count:], messages.payloads[count:], messages.packet_ids[count:]
+    messages.flags = messages.flags[:count]
+    messages.wire_bytes = size
+    return rest
+
+
+def _join(parts: list[Messages], batch: Batch) -> None:
+    for part in parts:
+        batch.topics += part.topics
+        batch.payloads += part.payloads
+        batch.packet_ids += part.packet_ids
+    batch.flags = b"".join(part.flags for part in parts)
+    instants = np.array([part.received_at for part in parts], np.int64)
+    batch.received_at = np.repeat(instants, np.array([len(part) for part in parts], np.intp))
