@@ -92,3 +92,9 @@ class Rule:
     condition: Threshold | State | Silence
     on_delay_s: float = 0.0
     off_delay_s: float = 0.0
+    worse_in_grades: tuple[int, ...] = ()
+    """Grades of hazard unit in which each tier is one worse than written."""
+
+    def tier_in(self, grade: int, tier: Tier) -> Tier:
+        """What the written `tier` means in a hazard unit of `grade`."""
+        return Tier(tier + 1) if grade in self.worse_in_grades else tier

@@ -53,6 +53,17 @@ class RuleForm(BaseModel):
     select: SelectForm = SelectForm()
     on_delay_s: Seconds = 0.0
     off_delay_s: Seconds = 0.0
+    worse_in_grades: list[Annotated[int, Field(ge=1, le=4)]] = []
+
+    def tiers(self) -> set[Tier]:
+        """All tiers that it names."""
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _nothing_is_worse_than_red(self) -> "RuleForm":
+        if self.worse_in_grades and Tier.RED in self.tiers():
+            raise ValueError("worse_in_grades: red cannot get worse, write a rule for each grade")
+        return self
 
 
 class ThresholdForm(RuleForm):
@@ -63,6 +74,10 @@ class ThresholdForm(RuleForm):
     deadband: Annotated[float, Field(ge=0)] = 0.0
     of: str | None = None
     default_of: Annotated[float, Field(gt=0)] | None = None
+
+    def tiers(self) -> set[Tier]:
+        """All tiers that it names."""
+        return set(self.limits())
 
     def limits(self) -> dict[Tier, float]:
         """Its limits by tier."""
@@ -87,9 +102,9 @@ class StateForm(RuleForm):
     equals: bool | float
     tier: TierName
 
-    def worst(self) -> Tier:
-        """Its tier."""
-        return TIER_BY_NAME[self.tier]
+    def tiers(self) -> set[Tier]:
+        """Its one tier."""
+        return {TIER_BY_NAME[self.tier]}
 
 
 class StaleForm(RuleForm):
@@ -102,9 +117,9 @@ class StaleForm(RuleForm):
     min_s: Annotated[float, Field(ge=0)] = 0.0
     tier: TierName
 
-    def worst(self) -> Tier:
-        """Its tier."""
-        return TIER_BY_NAME[self.tier]
+    def tiers(self) -> set[Tier]:
+        """Its one tier."""
+        return {TIER_BY_NAME[self.tier]}
 
     @model_validator(mode="after")
     def _one_measure(self) -> "StaleForm":

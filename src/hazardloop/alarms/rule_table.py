@@ -16,7 +16,7 @@ from hazardloop.alarms.alarm import Direction, Tier
 from hazardloop.alarms.kernels import calm_band
 from hazardloop.alarms.rule import Rule, Silence, State, TagTest, Threshold
 from hazardloop.alarms.watch import Limit, Watch
-from hazardloop.devices.readings import Floats, Rows, Times
+from hazardloop.devices.readings import Floats, Rows, Tiers, Times
 from hazardloop.devices.registry import Registry
 
 US_PER_S: Final = 1_000_000
@@ -66,6 +66,8 @@ class RuleTable:
     """(m,) points watched for silence, one element per rule and point."""
     silent_rule: Rows
     """(m,) index of the rule."""
+    silent_tier: Tiers
+    """(m,) of the alarm."""
     silent_limit_us: Times
     """(m,) how long the point may be silent."""
     problems: tuple[str, ...]
@@ -95,7 +97,7 @@ def compile_rules(
     profiles: dict[tuple[Watch, ...], int] = {(): 0}
     alike: dict[tuple[Any, ...], tuple[int, tuple[int, ...]]] = {}
     profile = np.zeros(len(registry), np.int32)
-    silent: list[tuple[int, int, int]] = []
+    silent: list[tuple[int, int, int, int]] = []
     problems: list[str] = []
     for row, point in enumerate(registry.points):
         key = (point.kind, point.quantity)
@@ -117,9 +119,11 @@ def compile_rules(
         for index in silences:
             condition = rules[index].condition
             assert isinstance(condition, Silence)
-            silent.append((row, index, round(condition.limit_s(point.interval_s) * US_PER_S)))
+            tier = rules[index].tier_in(point.grade, condition.tier)
+            limit_us = round(condition.limit_s(point.interval_s) * US_PER_S)
+            silent.append((row, index, int(tier), limit_us))
     bands = np.array([calm_band([(watch, None) for watch in each]) for each in profiles])
-    silences_by_column = np.array(silent, np.int64).reshape(-1, 3)
+    silences_by_column = np.array(silent, np.int64).reshape(-1, 4)
     return RuleTable(
         rules=tuple(rules),
         versions=tuple(versions.get(rule.rule_id, 1) for rule in rules),
@@ -133,7 +137,8 @@ def compile_rules(
         row_of=registry.row_of,
         silent_row=silences_by_column[:, 0].astype(np.int32),
         silent_rule=silences_by_column[:, 1].astype(np.int32),
-        silent_limit_us=np.ascontiguousarray(silences_by_column[:, 2]),
+        silent_tier=silences_by_column[:, 2].astype(np.uint8),
+        silent_limit_us=np.ascontiguousarray(silences_by_column[:, 3]),
         problems=tuple(problems),
     )
 
@@ -178,7 +183,7 @@ def watches_of(
             scale, problem = _scale(rule.condition, facts.tags)
             problems += [f"{problem} (rule {rule.rule_id})"] if problem else []
         if scale is not None:
-            watches.append(_watch(rule, index, rule.condition, scale))
+            watches.append(_watch(rule, index, facts.grade, scale))
     return tuple(watches), problems
 
 
@@ -197,15 +202,18 @@ def _scale(condition: Threshold, tags: Mapping[str, Any]) -> tuple[float | None,
     return condition.default_of, f"tag {condition.of}: {given!r} is no positive number: {instead}"
 
 
-def _watch(rule: Rule, index: int, condition: Threshold | State, scale: float) -> Watch:
+def _watch(rule: Rule, index: int, grade: int, scale: float) -> Watch:
+    condition = rule.condition
+    assert not isinstance(condition, Silence)
     if isinstance(condition, State):
-        limits: tuple[Limit, ...] = (Limit(condition.tier, *[condition.equals] * 5),)
+        tier = rule.tier_in(grade, condition.tier)
+        limits: tuple[Limit, ...] = (Limit(tier, *[condition.equals] * 5),)
         direction = Direction.STATE
     else:
         deadband = _tidy(condition.deadband * scale)
         direction = condition.direction
         limits = tuple(
-            _limit(direction, tier, _tidy(part * scale), deadband)
+            _limit(direction, rule.tier_in(grade, tier), _tidy(part * scale), deadband)
             for tier, part in condition.limits
         )
     on_delay_us, off_delay_us = (round(s * US_PER_S) for s in (rule.on_delay_s, rule.off_delay_s))

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from hazardloop.alarms.alarm import Direction
+from hazardloop.alarms.alarm import TIER_BY_NAME, Direction
 from hazardloop.alarms.rule import Rule, RuleKind, Select, Silence, State, TagTest, Threshold
 from hazardloop.alarms.rule_forms import (
     FORMS,
@@ -51,9 +51,9 @@ def _condition(form: RuleForm) -> Threshold | State | Silence:
                 default_of=form.default_of,
             )
         case StateForm():
-            return State(equals=float(form.equals), tier=form.worst())
+            return State(equals=float(form.equals), tier=TIER_BY_NAME[form.tier])
         case StaleForm():
-            return Silence(form.worst(), form.after_s, form.after_intervals, form.min_s)
+            return Silence(TIER_BY_NAME[form.tier], form.after_s, form.after_intervals, form.min_s)
     raise AssertionError(form)
 
 
@@ -121,6 +121,7 @@ def _read_rule(marked: Marked, kind: DeviceKind | None, catalog: Catalog | None)
         condition=_condition(form),
         on_delay_s=form.on_delay_s,
         off_delay_s=form.off_delay_s,
+        worse_in_grades=tuple(form.worse_in_grades),
     )
 
 
@@ -209,6 +210,7 @@ def definition_of(rule: Rule) -> dict[str, Any]:
     else:
         condition["tier"] = rule.condition.tier.wire
     return asdict(rule) | {
+        "worse_in_grades": list(rule.worse_in_grades),
         "kind": rule.kind.value,
         "condition": condition,
         "select": {name: _plain(part) for name, part in asdict(rule.select).items() if part},

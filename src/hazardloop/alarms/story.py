@@ -59,7 +59,7 @@ class Story:
         """
         index = int(self.table.silent_rule[nth])
         rule = self.table.rules[index]
-        alarm = self._raised(row, rule, at_us, _worst(rule))
+        alarm = self._raised(row, rule, at_us, Tier(int(self.table.silent_tier[nth])))
         moment = Moment(at_us, (at_us - last_us) / US_PER_S)
         self._add_silence(row, nth, alarm, (Tier.NONE, alarm.tier), moment)
         return alarm
@@ -150,8 +150,3 @@ def _direction(rule: Rule) -> Direction:
             return Direction.STATE
         case Silence():
             return Direction.STALE
-
-
-def _worst(rule: Rule) -> Tier:
-    assert isinstance(rule.condition, Silence)
-    return rule.condition.tier
