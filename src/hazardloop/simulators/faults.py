@@ -92,15 +92,15 @@ class Weather:
         numbers = [point for point, value in values.items() if not isinstance(value, bool)]
         return values | {numbers[seq % len(numbers)]: IMPOSSIBLE} if numbers else values
 
-    def tries_truth(self) -> bool:
-        """Whether a message may come late or not at all, so that alarms may come a report later."""
+    def delays_alarms(self) -> bool:
+        """Whether a message may come late or not at all, so that alarms may need the next one."""
         return any(f.kind in (FaultKind.CORRUPT, FaultKind.REORDER) for f in self.faults)
 
     def spared(self) -> frozenset[str]:
-        """Gateways (`enterprise/gateway`) and points where no incident shall be counted on."""
+        """Gateways (`enterprise/gateway`) at which no incident shall be counted on."""
         hit = (FaultKind.OFFLINE, FaultKind.STUCK)
-        found = [f.point or f.gateway for f in self.faults if f.kind in hit]
-        return frozenset(name for name in found if name is not None)
+        found = [fault.gateway for fault in self.faults if fault.kind in hit]
+        return frozenset(gateway for gateway in found if gateway is not None)
 
     def _of(self, kind: FaultKind, gateway: str, run_s: float) -> Iterable[Fault]:
         return (f for f in self.faults if f.kind is kind and f.hits(gateway, run_s))

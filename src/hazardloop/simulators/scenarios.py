@@ -3,13 +3,13 @@
 import math
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from hazardloop.simulators import signals
 from hazardloop.simulators.district import District
+from hazardloop.simulators.errors import ScenarioUnreadable
 from hazardloop.simulators.field import Site
 from hazardloop.simulators.incidents import (
     KIND_OF,
@@ -19,24 +19,12 @@ from hazardloop.simulators.incidents import (
     Place,
     incident_at,
 )
+from hazardloop.simulators.scenario_file import Scenario, Start
 
 REST_S: Final = 300.0
 """Simulated seconds for which a gateway is spared after an incident, at least."""
 OFF_DELAY_S: Final = 90.0
 """Real seconds that alarms may take to clear after it: more than the longest delay of a rule."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What the schedule of a run follows from."""
-
-    seed: int
-    pace: Pace
-    first_s: float = 2.0
-    """Real seconds until the first incident."""
-    every_s: float = 60.0
-    """Simulated seconds between the starts of two, on average."""
-    hazards: tuple[Hazard, ...] = tuple(Hazard)
 
 
 def places_of(district: District, sites: Sequence[Site]) -> tuple[Place, ...]:
@@ -58,18 +46,48 @@ def places_of(district: District, sites: Sequence[Site]) -> tuple[Place, ...]:
     )
 
 
-def schedule(plan: Plan, places: Sequence[Place]) -> Iterator[Incident]:
+def incidents_of(scenario: Scenario, pace: Pace, places: Sequence[Place]) -> Iterator[Incident]:
+    """All incidents of a run in the order of their start, at some of `places`.
+
+    Raises:
+        ScenarioUnreadable: an incident is asked for where it cannot be.
+    """
+    if scenario.starts is None:
+        return schedule(scenario, pace, places)
+    dice = random.Random(f"{scenario.seed} incidents")  # noqa: S311  repeatable, not secret
+    starts = sorted(scenario.starts, key=lambda start: start.at_s)
+    return iter(
+        [
+            incident_at(
+                _place_for(start, places, dice), start.hazard, f"{n:05d}", start.at_s, pace, dice
+            )
+            for n, start in enumerate(starts, 1)
+        ]
+    )
+
+
+def _place_for(start: Start, places: Sequence[Place], dice: random.Random) -> Place:
+    fitting = [place for place in places if place.device.kind == KIND_OF[start.hazard]]
+    if start.device is not None:
+        fitting = [place for place in fitting if place.device.code == start.device]
+    if not fitting:
+        where = start.device or "any device"
+        raise ScenarioUnreadable(f"{start.hazard} at {start.at_s:g} s: {where} is not open to it")
+    return dice.choice(fitting)
+
+
+def schedule(scenario: Scenario, pace: Pace, places: Sequence[Place]) -> Iterator[Incident]:
     """Incidents without end, in the order of their start; the first is a gas leak if it may be.
 
     Each kind comes once before any comes again, and no gateway twice while it may still be alarmed.
     """
-    dice = random.Random(f"{plan.seed} incidents")  # noqa: S311  repeatable, not secret
+    dice = random.Random(f"{scenario.seed} incidents")  # noqa: S311  repeatable, not secret
     by_hazard = {
         hazard: [place for place in places if place.device.kind == KIND_OF[hazard]]
-        for hazard in plan.hazards
+        for hazard in scenario.hazards
     }
-    hazards = [hazard for hazard in plan.hazards if by_hazard[hazard]]
-    start_s = plan.first_s * plan.pace.speed
+    hazards = [hazard for hazard in scenario.hazards if by_hazard[hazard]]
+    start_s = scenario.first_s * pace.speed
     busy_until: dict[str, float] = {}
     turn: list[Hazard] = hazards[::-1]
     for number in range(1, 1 << 62) if hazards else ():
@@ -79,19 +97,17 @@ def schedule(plan: Plan, places: Sequence[Place]) -> Iterator[Incident]:
         free = [p for p in by_hazard[hazard] if busy_until.get(p.key(), -math.inf) < start_s]
         candidates = dice.sample(free, min(4, len(free)))
         if candidates:
-            place = (
-                _fullest(candidates, plan.seed, start_s) if hazard in _LEVELLED else candidates[0]
-            )
-            incident = incident_at(place, hazard, f"{number:05d}", start_s, plan.pace, dice)
-            busy_until[place.key()] = incident.end_s + plan.pace.held(REST_S, OFF_DELAY_S)
+            place = _fullest(candidates, start_s) if hazard in _LEVELLED else candidates[0]
+            incident = incident_at(place, hazard, f"{number:05d}", start_s, pace, dice)
+            busy_until[place.key()] = incident.end_s + pace.held(REST_S, OFF_DELAY_S)
             yield incident
-        start_s += plan.every_s * dice.uniform(0.75, 1.25)
+        start_s += scenario.every_s * dice.uniform(0.75, 1.25)
 
 
 _LEVELLED: Final = frozenset({Hazard.TANK_OVERFILL})
 
 
-def _fullest(places: Sequence[Place], seed: int, t_s: float) -> Place:
+def _fullest(places: Sequence[Place], t_s: float) -> Place:
     """The tank that least is missing in, so that a plausible pump can overfill it in time."""
 
     def share(place: Place) -> float:
