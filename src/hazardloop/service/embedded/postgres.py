@@ -177,6 +177,7 @@ class EmbeddedPostgres:
                 "--no-instructions", "--no-sync",
             ],
             capture_output=True, text=True, errors="replace",
+            start_new_session=True,  # Ctrl-C shall not leave half a cluster
         )  # fmt: skip
         if made.returncode != 0:
             shutil.rmtree(fresh, ignore_errors=True)
