@@ -1,11 +1,13 @@
 """Pool, migrations, and the transaction in which a request runs."""
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from importlib import resources
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, sql
@@ -17,6 +19,12 @@ from hazardloop.service.errors import DatabaseAbsent, SchemaWrong
 Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
 Pool: TypeAlias = AsyncConnectionPool[Connection]
 
+Answer = TypeVar("Answer")
+
+log = logging.getLogger(__name__)
+
+BACK_OFF_FROM_S: Final = 0.2
+BACK_OFF_TO_S: Final = 2.0
 EVERYTHING: Final = "*"
 """Scope of a request that may see all enterprises."""
 KEEP_DAYS_BACK: Final = 31
@@ -135,9 +143,7 @@ def _refuse_strangers(known: dict[str, str], texts: dict[str, str]) -> None:
 
 async def require_schema(connection: Connection) -> None:
     """Raises SchemaWrong unless the database is at exactly this program's version."""
-    (present,) = (
-        await _rows(connection, "SELECT to_regclass('schema_migration') IS NOT NULL")
-    )[0]
+    (present,) = (await _rows(connection, "SELECT to_regclass('schema_migration') IS NOT NULL"))[0]
     known = dict(
         await _rows(connection, "SELECT name, sha256 FROM schema_migration") if present else []
     )
@@ -179,3 +185,33 @@ def _absent(conninfo: str, error: psycopg.OperationalError) -> str:
         f"no database at {where.get('host', 'local socket')}:{where.get('port', 5432)}"
         f" ({reason}): start PostgreSQL or correct HAZARDLOOP_DATABASE_URL"
     )
+
+
+class SteadyConnection:
+    """A connection that is made anew when it was lost; whoever asks waits until it is back."""
+
+    def __init__(self, conninfo: str, name: str) -> None:
+        self._conninfo = conninfo
+        self._name = name
+        self._connection: Connection | None = None
+
+    async def __call__(self, ask: Callable[[Connection], Awaitable[Answer]]) -> Answer:
+        """What `ask` gives; asked again on a new connection if the database went away meanwhile."""
+        wait_s = BACK_OFF_FROM_S
+        while True:
+            try:
+                if self._connection is None or self._connection.closed:
+                    self._connection = await connect(self._conninfo, self._name)
+                return await ask(self._connection)
+            except (psycopg.OperationalError, psycopg.InterfaceError, DatabaseAbsent) as error:
+                reason = str(error).strip().splitlines()[0]
+                log.warning("database away", extra={"asking": self._name, "reason": reason})
+                await self.close()
+                await asyncio.sleep(wait_s)
+                wait_s = min(BACK_OFF_TO_S, wait_s * 2)
+
+    async def close(self) -> None:
+        """Lets go of the connection; asking again makes another."""
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None

@@ -34,7 +34,7 @@ async def _one(role: str, settings: Settings) -> None:
 
     metrics_folder.prepare(settings.home)
     if role == "worker":
-        from hazardloop.service.pipeline import run_worker as work
+        from hazardloop.service.worker import run_worker as work
     elif role == "api":
         from hazardloop.service.app import run_api as work
     else:

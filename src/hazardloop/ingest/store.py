@@ -1,0 +1,200 @@
+"""Readings into the table, and messages set aside with the reason."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from psycopg import AsyncConnection
+
+from hazardloop.devices.instants import utc
+from hazardloop.devices.readings import BAD, Bools, Readings, Rows
+
+Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
+
+KEPT_PAYLOAD: Final = 4096
+"""Bytes of a refused payload that are kept."""
+_EPOCH_2000_US: Final = 946_684_800 * 1_000_000
+"""PostgreSQL counts its binary timestamps from 2000-01-01T00:00Z."""
+_SIGNATURE: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_TRAILER: Final = b"\xff\xff"
+_ROW: Final = np.dtype(
+    [
+        ("fields", ">i2"),
+        ("point_length", ">i4"),
+        ("point", ">i4"),
+        ("observed_length", ">i4"),
+        ("observed", ">i8"),
+        ("received_length", ">i4"),
+        ("received", ">i8"),
+        ("value_length", ">i4"),
+        ("value", ">f8"),
+        ("quality_length", ">i4"),
+        ("quality", ">i2"),
+    ]
+)
+"""A row of COPY's binary format for the columns of `reading`."""
+
+COPY_READINGS: Final = """
+    COPY reading (point_id, observed_at, received_at, value, quality) FROM STDIN (FORMAT binary)"""
+
+COPY_REPEATS: Final = """
+    COPY reading_repeat (point_id, observed_at, received_at, value, quality)
+    FROM STDIN (FORMAT binary)"""
+
+MAKE_REPEATS: Final = """
+    CREATE TEMPORARY TABLE IF NOT EXISTS reading_repeat (LIKE reading) ON COMMIT DELETE ROWS"""
+
+STORED_ALREADY: Final = """
+    SELECT s.nth
+      FROM unnest(%(point_id)s::int[], %(observed_us)s::bigint[]) WITH ORDINALITY
+           AS s (point_id, observed_us, nth)
+      JOIN reading r ON r.point_id = s.point_id
+       AND r.observed_at = timestamptz 'epoch' + s.observed_us * interval '1 microsecond'
+     WHERE r.observed_at BETWEEN %(first)s AND %(last)s"""
+
+INSERT_REPEATS: Final = """
+    INSERT INTO reading SELECT * FROM reading_repeat ON CONFLICT DO NOTHING"""
+
+NEWEST: Final = """
+    SELECT p.point_id, (extract(epoch FROM r.observed_at) * 1e6)::bigint, r.value,
+           (extract(epoch FROM r.received_at) * 1e6)::bigint
+      FROM point p
+      CROSS JOIN LATERAL (
+           SELECT observed_at, received_at, value FROM reading
+            WHERE point_id = p.point_id AND quality & %(bad)s = 0
+            ORDER BY observed_at DESC LIMIT 1) r"""
+
+NEWEST_OF_ANY_QUALITY: Final = """
+    SELECT p.point_id, (extract(epoch FROM r.observed_at) * 1e6)::bigint
+      FROM point p
+      CROSS JOIN LATERAL (
+           SELECT observed_at FROM reading
+            WHERE point_id = p.point_id ORDER BY observed_at DESC LIMIT 1) r"""
+
+SET_ASIDE: Final = """
+    INSERT INTO dead_letter (received_at, reason, detail, topic, enterprise_id, gateway_id,
+                             payload, payload_bytes, readings)
+    SELECT * FROM unnest(%(received_at)s::timestamptz[], %(reason)s::text[], %(detail)s::text[],
+                         %(topic)s::text[], %(enterprise_id)s::int[], %(gateway_id)s::int[],
+                         %(payload)s::bytea[], %(payload_bytes)s::int[], %(readings)s::int[])"""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message, or a part of one, that was refused or set aside."""
+
+    received_at: datetime
+    reason: str
+    detail: str
+    topic: str
+    enterprise_id: int | None
+    """Of the gateway that sent it, where that is known."""
+    gateway_id: int | None
+    payload: bytes
+    """As much as is kept."""
+    payload_bytes: int
+    readings: int
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest usable reading of one point."""
+
+    point_id: int
+    observed_us: int
+    value: float
+    received_us: int
+
+
+def copy_rows(readings: Readings, point_id: Rows) -> bytes:
+    """The readings in PostgreSQL's binary COPY format.
+
+    Args:
+        readings: n of them.
+        point_id: (rows of the registry,) the id of each dense row.
+    """
+    rows = np.empty(len(readings), _ROW)
+    rows["fields"] = 5
+    for column, values in (
+        ("point", point_id[readings.row]),
+        ("observed", readings.observed_at - _EPOCH_2000_US),
+        ("received", readings.received_at - _EPOCH_2000_US),
+        ("value", readings.value),
+        ("quality", readings.quality),
+    ):
+        rows[f"{column}_length"] = rows.dtype[column].itemsize
+        rows[column] = values
+    return _SIGNATURE + rows.tobytes() + _TRAILER
+
+
+async def store_readings(connection: Connection, readings: Readings, point_id: Rows) -> None:
+    """Appends readings whose (point, time) is not stored yet. UniqueViolation: one of them is."""
+    async with connection.cursor() as cursor, cursor.copy(COPY_READINGS) as copy:
+        await copy.write(copy_rows(readings, point_id))
+
+
+async def store_new_readings(connection: Connection, readings: Readings, point_id: Rows) -> int:
+    """How many of the readings were new; those whose (point, time) was stored are left out."""
+    await connection.execute(MAKE_REPEATS)
+    async with connection.cursor() as cursor:
+        async with cursor.copy(COPY_REPEATS) as copy:
+            await copy.write(copy_rows(readings, point_id))
+        await cursor.execute(INSERT_REPEATS)
+        return cursor.rowcount
+
+
+async def stored_already(connection: Connection, readings: Readings, point_id: Rows) -> Bools:
+    """(n,) which of the readings have a (point, time) that is in the table."""
+    stored = np.zeros(len(readings), np.bool_)
+    if len(readings) == 0:
+        return stored
+    cursor = await connection.execute(
+        STORED_ALREADY,
+        {
+            "point_id": point_id[readings.row].tolist(),
+            "observed_us": readings.observed_at.tolist(),
+            "first": utc(int(readings.observed_at.min())),
+            "last": utc(int(readings.observed_at.max())),
+        },
+    )
+    stored[[nth - 1 for (nth,) in await cursor.fetchall()]] = True
+    return stored
+
+
+async def newest_usable(connection: Connection) -> list[Newest]:
+    """The newest usable reading of each point that has one."""
+    cursor = await connection.execute(NEWEST, {"bad": int(BAD)})
+    return [Newest(*row) for row in await cursor.fetchall()]
+
+
+async def newest_times(connection: Connection) -> list[tuple[int, int]]:
+    """point_id and us of the newest stored reading, usable or not, of each point that has one."""
+    cursor = await connection.execute(NEWEST_OF_ANY_QUALITY)
+    return [(point_id, observed_us) for point_id, observed_us in await cursor.fetchall()]
+
+
+async def set_aside(connection: Connection, letters: Sequence[DeadLetter]) -> None:
+    """Keeps dead letters, each payload cut to `KEPT_PAYLOAD` bytes."""
+    if not letters:
+        return
+    await connection.execute(
+        SET_ASIDE,
+        {
+            "received_at": [letter.received_at for letter in letters],
+            "reason": [letter.reason for letter in letters],
+            "detail": [_storable(letter.detail) for letter in letters],
+            "topic": [_storable(letter.topic) for letter in letters],
+            "enterprise_id": [letter.enterprise_id for letter in letters],
+            "gateway_id": [letter.gateway_id for letter in letters],
+            "payload": [letter.payload[:KEPT_PAYLOAD] for letter in letters],
+            "payload_bytes": [letter.payload_bytes for letter in letters],
+            "readings": [letter.readings for letter in letters],
+        },
+    )
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL takes no NUL, and UTF-8 has no lone surrogates."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

@@ -1,0 +1,85 @@
+"""Durable housekeeping: partitions made ahead, what has had its time taken away.
+
+Any number of clerks may run; a round of chores is done by whichever comes first.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+from hazardloop.service import heartbeat
+from hazardloop.service.database import (
+    Connection,
+    SteadyConnection,
+    connect,
+    ensure_partitions,
+    require_schema,
+)
+from hazardloop.service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+BEAT_S: Final = 1.0
+CHORES_EVERY_S: Final = 600.0
+
+MINE: Final = "SELECT pg_try_advisory_xact_lock(hashtext('hazardloop.chores'))"
+
+FORGET_SESSIONS: Final = "DELETE FROM user_session WHERE expires_at < now()"
+
+FORGET_DEAD_LETTERS: Final = """
+    DELETE FROM dead_letter WHERE received_at < now() - %(days)s * interval '1 day'"""
+
+# A console resumes within this window; beyond it, it takes a new snapshot.
+FORGET_LIVE_CHANGES: Final = """
+    DELETE FROM live_change
+     WHERE changed_at < now() - interval '1 hour'
+       AND seq <= (SELECT seq FROM live_counter) - 50000"""
+
+FORGET_HEARTBEATS: Final = """
+    DELETE FROM process_heartbeat WHERE beat_at < now() - interval '1 day'"""
+
+
+async def run_clerk(settings: Settings) -> None:
+    """Works until SIGTERM or SIGINT. DatabaseAbsent or SchemaWrong at the start."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with await connect(settings.database_url, "clerk-start") as connection:
+        await require_schema(connection)
+    database = SteadyConnection(settings.database_url, "clerk")
+    instance = f"{socket.gethostname()}:{os.getpid()}"
+    next_chores = time.monotonic()
+    while not stop.is_set():
+        await database(lambda connection: heartbeat.beat(connection, "clerk", instance, {}))
+        if time.monotonic() >= next_chores:
+            next_chores = time.monotonic() + CHORES_EVERY_S
+            await database(lambda connection: do_chores(connection, settings))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), BEAT_S)
+    await database.close()
+    log.info("clerk stopped")
+
+
+async def do_chores(connection: Connection, settings: Settings) -> bool:
+    """One round; whether it was ours to do, and not another clerk's at this moment."""
+    async with connection.transaction():
+        row = await (await connection.execute(MINE)).fetchone()
+        if row is None or not row[0]:
+            return False
+        made = await ensure_partitions(connection, datetime.now(UTC))
+        gone = 0
+        for chore, arguments in (
+            (FORGET_SESSIONS, None),
+            (FORGET_DEAD_LETTERS, {"days": settings.dead_letter_days}),
+            (FORGET_LIVE_CHANGES, None),
+            (FORGET_HEARTBEATS, None),
+        ):
+            gone += (await connection.execute(chore, arguments)).rowcount
+    log.info("chores done", extra={"partitions_made": made, "rows_removed": gone})
+    return True

@@ -1,0 +1,240 @@
+"""Broker to alarms on one page: what a worker does.
+
+Data goes one way: a batch of messages becomes columns, columns become changes of alarms, both are
+committed, the changes are announced, and only then is the batch acknowledged. While one batch is
+being committed the next is already decoded and evaluated; commits go in order.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from hazardloop.alarms import evaluation
+from hazardloop.alarms.annunciation import Annunciator
+from hazardloop.alarms.memory import Memory, carry_over
+from hazardloop.devices import store as registry_store
+from hazardloop.devices.readings import NEVER, Bools, Quality, Readings, Times, concatenate
+from hazardloop.devices.wire import Reason
+from hazardloop.ingest import store as reading_store
+from hazardloop.ingest.batching import Batch
+from hazardloop.ingest.decoding import Reject, decode
+from hazardloop.ingest.letters import Notes, dead_letters
+from hazardloop.ingest.repeats import novelty, see
+from hazardloop.ingest.subscription import Subscription, now_us
+from hazardloop.service import heartbeat, metrics
+from hazardloop.service.database import SteadyConnection
+from hazardloop.service.keeping import Keeper
+from hazardloop.service.site import Site, reload
+from hazardloop.service.work import Work
+
+log = logging.getLogger(__name__)
+
+TICK_S: Final = 1.0
+GRACE_US: Final = 1_000_000
+"""Delays run out this much later than the clock says, so that a reading in flight can speak."""
+AHEAD: Final = 2
+"""Pieces of work that may wait, evaluated, for the one being committed."""
+
+
+@dataclass(slots=True)
+class Worker:
+    """One worker: its connections, and what it remembers."""
+
+    site: Site
+    memory: Memory
+    newest: Times
+    """(rows,) us of the newest reading seen of each point, stored or on its way there."""
+    subscription: Subscription
+    annunciator: Annunciator
+    asking: SteadyConnection
+    """For questions beside the commits."""
+    keeper: Keeper
+    instance: str
+    """What tells it from other workers."""
+    left_over: bool = True
+    """The outbox holds what an earlier run, or a broker that was away, did not take."""
+    notes: Notes = field(default_factory=Notes)
+    ahead: asyncio.Queue[Work] = field(default_factory=lambda: asyncio.Queue(AHEAD))
+
+    async def take_batches(self, stop: asyncio.Event) -> None:
+        """Receives, decodes and evaluates until `stop`; ticks in between."""
+        next_tick = time.monotonic()
+        while not stop.is_set():
+            batch = await self.subscription.next_batch(max(0.0, next_tick - time.monotonic()))
+            if batch is not None:
+                await self.ahead.put(await self.work_of([batch]))
+            if time.monotonic() >= next_tick:
+                next_tick = time.monotonic() + TICK_S
+                await self._tick()
+
+    async def settle(self, for_s: float, stop: asyncio.Event) -> None:
+        """Gathers what comes in that time, and evaluates it together.
+
+        After an unclean stop some brokers redeliver late, after newer messages. Together and in
+        data-time order they give the alarms that an undisturbed run would have given.
+        """
+        log.info("settling", extra={"seconds": for_s})
+        gathered: list[Batch] = []
+        until = time.monotonic() + for_s
+        while (left_s := until - time.monotonic()) > 0 and not stop.is_set():
+            batch = await self.subscription.next_batch(min(left_s, TICK_S))
+            if batch is not None:
+                gathered.append(batch)
+        if gathered:
+            await self.ahead.put(await self.work_of(gathered))
+
+    async def keep_work(self) -> None:
+        """Makes work durable, announces it, acknowledges it; in order, until cancelled."""
+        while True:
+            work = await self.ahead.get()
+            await self._carry(work)
+            self.ahead.task_done()
+
+    async def close(self) -> None:
+        """Lets go of the database."""
+        await self.keeper.close()
+        await self.asking.close()
+
+    async def _carry(self, work: Work) -> None:
+        with metrics.BATCH_SECONDS.labels("commit").time():
+            announcements = await self.keeper.keep(work)
+        if self.left_over:
+            announcements = await self.keeper.unannounced()
+        if announcements:
+            with metrics.BATCH_SECONDS.labels("annunciate").time():
+                taken = await self.annunciator.announce(announcements)
+                await self.keeper.note_announced(taken)
+        self.left_over = bool(announcements) and len(taken) < len(announcements)
+        if work.letters:
+            notes = self.notes.due(work.letters, work.registry, now_us())
+            await self.annunciator.tell(notes)
+        for batch in work.batches:
+            await self.subscription.acknowledge(batch)
+        _count(work)
+
+    async def work_of(self, batches: Sequence[Batch]) -> Work:
+        """Batches decoded, cleared of repeats and evaluated, as one piece of work."""
+        parts = [await self._new_readings(batch) for batch in batches]
+        readings = parts[0].readings
+        if len(parts) > 1:
+            readings = concatenate([part.readings for part in parts])
+        with metrics.BATCH_SECONDS.labels("rules").time():
+            outcome = evaluation.evaluate(self.site.table, self.memory, readings)
+        return Work(
+            self.site.registry,
+            outcome,
+            tuple(batches),
+            readings,
+            [letter for part in parts for letter in part.letters],
+            [status for part in parts for status in part.statuses],
+            sum(part.duplicates for part in parts),
+        )
+
+    async def _new_readings(self, batch: Batch) -> Work:
+        """What a batch holds, not yet evaluated."""
+        with metrics.BATCH_SECONDS.labels("decode").time():
+            intake = decode(batch.topics, batch.payloads, batch.received_at, self.site.routes)
+        with metrics.BATCH_SECONDS.labels("quality").time():
+            again = await self._delivered_before(intake.readings)
+            repeats = intake.readings.take(again)
+            fresh = intake.readings.take(~again) if len(repeats) else intake.readings
+            see(fresh, self.newest)
+        rejects = intake.rejects + (self._told_again(repeats, batch) if len(repeats) else [])
+        return Work(
+            self.site.registry,
+            evaluation.Outcome((), ()),
+            (batch,),
+            fresh,
+            dead_letters(rejects, batch, self.site.registry),
+            intake.statuses,
+            len(repeats),
+        )
+
+    async def _delivered_before(self, readings: Readings) -> Bools:
+        """(n,) which readings are stored already; those only late are flagged so."""
+        how_new = novelty(readings, self.newest)
+        again = how_new.repeated
+        doubtful = np.flatnonzero(how_new.doubtful)
+        if doubtful.size:
+            await self.ahead.join()  # what is on its way into the table must be there to be found
+            asked = readings.take(doubtful)
+            stored = await self.asking(
+                lambda connection: reading_store.stored_already(
+                    connection, asked, self.site.registry.point_id
+                )
+            )
+            again[doubtful[stored]] = True
+            readings.quality[doubtful[~stored]] |= Quality.LATE
+        return again
+
+    def _told_again(self, repeats: Readings, batch: Batch) -> list[Reject]:
+        """A reject for each message that a gateway, not the broker, sent again."""
+        messages, first, counts = np.unique(repeats.message, return_index=True, return_counts=True)
+        dup = batch.dup
+        return [
+            Reject(
+                int(message),
+                Reason.DUPLICATE,
+                f"{self.site.registry.points[repeats.row[at]].code}: a reading of this point and"
+                " time is stored already",
+                int(count),
+            )
+            for message, at, count in zip(messages, first, counts, strict=True)
+            if not dup[message]
+        ]
+
+    async def _tick(self) -> None:
+        """What time alone does: delays that run out, silences, a registry that changed."""
+        state = self.subscription.state
+        now = now_us()
+        deaf_until = state.connected_at if state.connected and state.connected_at else now
+        outcome = evaluation.tick(self.site.table, self.memory, now - GRACE_US, deaf_until)
+        if outcome.changes or outcome.cells or self.left_over:
+            await self.ahead.put(Work(self.site.registry, outcome))
+        metrics.ACK_LAG.set(state.unacknowledged)
+        broker = "connected" if state.connected else f"disconnected: {state.last_error}"
+        await self.asking(
+            lambda connection: heartbeat.beat(
+                connection, "worker", self.instance, {"broker": broker}
+            )
+        )
+        revision = await self.asking(registry_store.registry_revision)
+        if revision != self.site.registry.revision:
+            await self._take_over(await self.asking(lambda asked: reload(asked, self.site)))
+
+    async def _take_over(self, site: Site) -> None:
+        """Goes on with a registry that changed; what is remembered of a point stays with it."""
+        await self.ahead.join()
+        newest = np.full(len(site.registry), NEVER, np.int64)
+        for row, point_id in enumerate(self.site.registry.point_id.tolist()):
+            if (new_row := site.registry.row_of.get(point_id)) is not None:
+                newest[new_row] = self.newest[row]
+        self.memory = carry_over(self.site.table, self.memory, site.table)
+        self.site, self.newest = site, newest
+        log.info("registry read", extra={"revision": site.registry.revision, "points": len(newest)})
+
+
+def _count(work: Work) -> None:
+    metrics.READINGS_STORED.inc(len(work.readings))
+    metrics.READINGS_DUPLICATE.inc(work.duplicates)
+    for letter in work.letters:
+        metrics.READINGS_REJECTED.labels(letter.reason).inc(max(1, letter.readings))
+    metrics.MESSAGES_RECEIVED.inc(sum(map(len, work.batches)))
+    if work.batches and work.outcome.changes:
+        metrics.ALARM_LATENCY.observe((now_us() - int(work.batches[0].received_at[0])) / 1e6)
+    for change in work.outcome.changes:
+        log.info(
+            "alarm " + change.kind,
+            extra={
+                "alarm": change.alarm_id,
+                "tier": change.tier.wire,
+                "point": work.registry.points[change.row].code,
+                "rule": change.rule_id,
+                "value": change.value,
+            },
+        )

@@ -1,0 +1,142 @@
+"""A worker's life: what it needs before it can work, and how it stops."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from hazardloop.alarms import store as alarm_store
+from hazardloop.alarms.annunciation import Annunciator, BrokerAddress
+from hazardloop.alarms.memory import Memory, restore
+from hazardloop.devices.readings import NEVER, Times
+from hazardloop.devices.wire import uplink_filters
+from hazardloop.ingest import store as reading_store
+from hazardloop.ingest.batching import BatchLimits
+from hazardloop.ingest.options import SubscriptionOptions
+from hazardloop.ingest.subscription import Subscription
+from hazardloop.service.database import Connection, SteadyConnection, connect, require_schema
+from hazardloop.service.keeping import Keeper
+from hazardloop.service.pipeline import Worker
+from hazardloop.service.settings import Settings
+from hazardloop.service.site import Site, load_site
+
+log = logging.getLogger(__name__)
+
+
+async def run_worker(settings: Settings) -> None:
+    """Works until SIGTERM or SIGINT; a part that dies takes the worker down.
+
+    Raises DatabaseAbsent or SchemaWrong at the start; later it waits for the database.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with await connect(settings.database_url, "worker-start") as connection:
+        await require_schema(connection)
+        site = await load_site(connection, settings)
+        remembered = await _remembered(connection, site)
+    gc.collect()
+    gc.freeze()  # registry and rules live as long as we do; no need to walk them again and again
+    with _running(settings.home) as unclean:
+        await _work(settings, site, remembered, stop, settle=unclean)
+
+
+async def _work(
+    settings: Settings,
+    site: Site,
+    remembered: tuple[Memory, Times],
+    stop: asyncio.Event,
+    *,
+    settle: bool,
+) -> None:
+    memory, newest = remembered
+    annunciator = Annunciator(_broker_address(settings))
+    subscription = Subscription(_subscription_options(settings))
+    worker = Worker(
+        site,
+        memory,
+        newest,
+        subscription,
+        annunciator,
+        SteadyConnection(settings.database_url, "worker-ask"),
+        Keeper(settings.database_url),
+        f"{socket.gethostname()}:{os.getpid()}",
+    )
+    async with subscription, asyncio.TaskGroup() as group:
+        background = [group.create_task(annunciator.run()), group.create_task(worker.keep_work())]
+        if settle and settings.settle_s:
+            await worker.settle(settings.settle_s, stop)
+        await worker.take_batches(stop)
+        await worker.ahead.join()
+        for task in background:
+            task.cancel()
+    await worker.close()
+    log.info("worker stopped")
+
+
+async def _remembered(connection: Connection, site: Site) -> tuple[Memory, Times]:
+    """What an earlier worker knew: the engine's memory, and the newest reading of each point."""
+    cells, alarms = await alarm_store.load_memory(connection)
+    usable = await reading_store.newest_usable(connection)
+    memory = restore(
+        site.table,
+        cells,
+        [alarm for alarm in alarms if alarm.cleared_us is None],
+        [(newest.point_id, newest.observed_us, newest.value) for newest in usable],
+        [(newest.point_id, newest.received_us) for newest in usable],
+        [alarm for alarm in alarms if alarm.cleared_us is not None],
+    )
+    newest = np.full(len(site.registry), NEVER, np.int64)
+    for point_id, observed_us in await reading_store.newest_times(connection):
+        if (row := site.registry.row_of.get(point_id)) is not None:
+            newest[row] = observed_us
+    return memory, newest
+
+
+@contextlib.contextmanager
+def _running(home: Path) -> Iterator[bool]:
+    """Whether the worker before us was killed; marks that we run, until we end as we should."""
+    mark = home / "worker" / "running"
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    unclean = mark.exists()
+    mark.touch()
+    yield unclean
+    mark.unlink()
+
+
+def _client_id(settings: Settings) -> str:
+    """The id of the persistent session: secret, because whoever knows it could take it over."""
+    if settings.mqtt_client_id:
+        return settings.mqtt_client_id
+    kept = settings.home / "worker" / "client_id"
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"hazardloop-{secrets.token_hex(16)}")
+    return kept.read_text()
+
+
+def _subscription_options(settings: Settings) -> SubscriptionOptions:
+    return SubscriptionOptions(
+        url=settings.mqtt_url,
+        client_id=_client_id(settings),
+        filters=uplink_filters(),
+        protocol=5 if settings.mqtt_protocol == "5" else 4,
+        ca_file=settings.mqtt_ca_file,
+        window=settings.mqtt_window,
+        limits=BatchLimits(settings.batch_messages, settings.batch_ms / 1000),
+    )
+
+
+def _broker_address(settings: Settings) -> BrokerAddress:
+    ca_file = settings.mqtt_ca_file
+    return BrokerAddress.of(settings.mqtt_url, str(ca_file) if ca_file else None)
