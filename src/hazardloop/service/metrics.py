@@ -1,0 +1,80 @@
+"""The figures for Prometheus, each defined once; names are promised to the outside."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from hazardloop.service import metrics_folder
+
+MESSAGES_RECEIVED: Final = Counter(
+    "hazardloop_messages_received_total", "Broker messages taken in by a worker."
+)
+READINGS_STORED: Final = Counter(
+    "hazardloop_readings_stored_total", "Readings committed, each counted once."
+)
+READINGS_REJECTED: Final = Counter(
+    "hazardloop_readings_rejected_total", "Readings or messages set aside.", ["reason"]
+)
+READINGS_DUPLICATE: Final = Counter(
+    "hazardloop_readings_duplicate_total", "Readings delivered again that changed nothing."
+)
+BATCH_SECONDS: Final = Histogram(
+    "hazardloop_batch_seconds",
+    "Time a batch spent in a stage: decode, quality, rules, commit, annunciate.",
+    ["stage"],
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+)
+ALARM_LATENCY: Final = Histogram(
+    "hazardloop_alarm_latency_seconds",
+    "From receiving the message to the alarm being annunciated.",
+    buckets=(0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2, 5, 10, 30),
+)
+SPOOL_BYTES: Final = Gauge(
+    "hazardloop_spool_bytes",
+    "Kept on disk while the database is away.",
+    multiprocess_mode="livesum",
+)
+ACK_LAG: Final = Gauge(
+    "hazardloop_ack_lag_messages",
+    "Messages received and not yet acknowledged.",
+    multiprocess_mode="livesum",
+)
+HEARTBEAT_TIMESTAMP: Final = Gauge(
+    "hazardloop_heartbeat_timestamp_seconds",
+    "Unix time of the last synthetic alarm that travelled the whole path.",
+    multiprocess_mode="max",
+)
+
+
+class _Once:
+    """Lets a registry show metrics that were computed for this one scrape."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def exposition(extra: Iterable[Metric]) -> bytes:
+    """All figures of all processes of this service, with `extra`, in Prometheus text format."""
+    registry = CollectorRegistry()
+    registry.register(_Once(extra))  # type: ignore[arg-type]
+    folder = os.environ.get(metrics_folder.VARIABLE)
+    if folder:
+        metrics_folder.forget_ended(Path(folder))
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+    return generate_latest(registry) + generate_latest(REGISTRY)
