@@ -66,6 +66,8 @@ async def open_cases(
 
     One statement for any number of alarms; an alarm that has its case keeps it as it stands.
     """
+    if not alarm_ids:
+        return 0
     parameters = {
         "alarm_ids": list(alarm_ids),
         "case_ids": [case_id_of(alarm_id) for alarm_id in alarm_ids],
@@ -122,6 +124,8 @@ async def tighten_deadlines(
     No clock gets longer, a closed case keeps its own, and told twice it changes nothing twice.
     Each counts a revision: who was about to submit an orange case must see that it is red.
     """
+    if not alarm_ids:
+        return 0
     parameters: Row = {"alarm_ids": list(alarm_ids), "now": now, "names": _TIER_NAMES} | {
         duty.value: _by_tier(deadlines, duty) for duty in Duty
     }

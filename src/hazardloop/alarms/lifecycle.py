@@ -58,7 +58,7 @@ def advance(case: Case, step: Step, deadlines: Deadlines = PROJECT_DEADLINES) ->
         CaseOvertaken: the step was made on another revision.
         StepRefused: no such step from this stage, or a guard of it does not hold.
     """
-    if reason := not_for(case, step.actor, step.action):
+    if reason := not_for(case, step.actor, step.action) or permit_not_for(step):
         raise StepForbidden(step.actor, step.action, reason)
     if step.revision != case.revision:
         raise CaseOvertaken(case.case_id, case.revision, step.revision)
@@ -109,6 +109,13 @@ def not_for(case: Case, actor: Actor, action: Action) -> str | None:
     if actor.role is Role.ENTERPRISE and actor.enterprise_id != case.enterprise_id:
         return "the case belongs to another enterprise"
     return None
+
+
+def permit_not_for(step: Step) -> str | None:
+    """Why this person may not grant a bypass permit; None if none is granted or they may."""
+    if step.permit is None or step.actor.role is Role.SUPERVISOR:
+        return None
+    return "a bypass permit is granted by a supervisor"
 
 
 # Standing guards: what must be so whatever is filled in; None, or why it is not.
@@ -166,11 +173,9 @@ def _has_evidence(case: Case, step: Step) -> str | None:
     return None
 
 
-def _permit_is_a_supervisors(case: Case, step: Step) -> str | None:
+def _permit_is_called_for(case: Case, step: Step) -> str | None:
     if step.permit is None:
         return None
-    if step.actor.role is not Role.SUPERVISOR:
-        return f"a bypass permit is granted by a supervisor, not by {step.actor.role}"
     if case.stage is Stage.CLOSED or not case.signal_active:
         return "a bypass permit is for an open case whose signal is active"
     return None if step.permit.strip() else "a bypass permit needs a reason"
@@ -178,7 +183,7 @@ def _permit_is_a_supervisors(case: Case, step: Step) -> str | None:
 
 CONTENT: Final[Mapping[Action, tuple[Callable[[Case, Step], str | None], ...]]] = {
     Action.SUBMIT: (_has_evidence,),
-    Action.ATTACH: (_permit_is_a_supervisors,),
+    Action.ATTACH: (_permit_is_called_for,),
 }
 
 # Effects: what a step leaves on the case beside its stage.

@@ -19,3 +19,11 @@ class SchemaWrong(ServiceError):
 
 class EmbeddedFailed(ServiceError):
     """A server that we run ourselves did not start."""
+
+
+class FileKindRefused(Exception):
+    """A file of evidence is of a kind that is not taken."""
+
+
+class FileTooLarge(Exception):
+    """A file of evidence is larger than what is taken."""

@@ -246,7 +246,7 @@ def test_an_active_signal_keeps_its_case_open_unless_a_supervisor_permits() -> N
 
 @pytest.mark.parametrize("actor", [SITE, OFFICER, OPERATOR])
 def test_nobody_but_a_supervisor_permits(actor: Actor) -> None:
-    with pytest.raises(StepRefused, match="granted by a supervisor"):
+    with pytest.raises(StepForbidden, match="granted by a supervisor"):
         take(case_at(Stage.HANDLING, signal_active=True), Action.ATTACH, actor, permit="x")
 
 

@@ -1,0 +1,144 @@
+"""The read side of cases: SQL, and rows to what a client sees."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from hazardloop.alarms import case_store
+from hazardloop.alarms.alarm import Actor, Case, Stage, Tier
+from hazardloop.alarms.deadlines import DUTIES, Passage, duty_runs
+from hazardloop.alarms.lifecycle import allowed_actions
+from hazardloop.service.api import lookup
+from hazardloop.service.api.case_forms import (
+    AlarmFacts,
+    AssignmentOut,
+    CaseBrief,
+    CaseOut,
+    DeadlineOut,
+    DueOut,
+    EvidenceOut,
+    StepOut,
+)
+from hazardloop.service.api.problems import Problem
+from hazardloop.service.api.rows import fetch
+from hazardloop.service.database import Connection
+
+FACTS: Final = """
+    SELECT c.case_id, c.alarm_id, c.bypass_permit,
+           jsonb_build_object('id', e.enterprise_id, 'code', e.code, 'name', e.name) AS enterprise,
+           jsonb_build_object('id', x.device_id, 'code', x.code, 'name', x.name) AS device,
+           x.code || '.' || p.quantity AS point, x.kind, x.location, a.tier_now, a.rule_id AS rule,
+           coalesce(r.definition -> 'name', '{}') AS name, nullif(a.value, 'NaN') AS value,
+           a.limit_value AS "limit", a.direction,
+           CASE a.direction WHEN 'stale' THEN 's' ELSE p.unit END AS unit,
+           a.raised_at, a.cleared_at, a.found_late, a.drill
+      FROM disposal_case c JOIN alarm a USING (alarm_id)
+           JOIN enterprise e ON e.enterprise_id = c.enterprise_id
+           JOIN device x ON x.device_id = a.device_id JOIN point p ON p.point_id = a.point_id
+           JOIN rule_version r ON r.rule_id = a.rule_id AND r.version = a.rule_version"""
+ONES: Final = f"{FACTS} WHERE c.case_id = ANY (%(case_ids)s::uuid[])"
+LIST: Final = f"""{FACTS}
+     WHERE (%(stages)s::text[] IS NULL OR c.stage = ANY (%(stages)s))
+       AND (%(closed)s::boolean IS NULL OR (c.stage = 'closed') = %(closed)s)
+       AND (%(tiers)s::int[] IS NULL OR a.tier = ANY (%(tiers)s))
+       AND {lookup.matches("enterprise", "enterprise")} AND {lookup.matches("device", "device")}
+       AND {lookup.matches("point", "point")}
+       AND (%(kind)s::text IS NULL OR x.kind = %(kind)s)
+       AND (%(alarm)s::uuid IS NULL OR c.alarm_id = %(alarm)s)
+       AND (%(overdue)s::boolean IS NULL
+            OR (c.stage <> 'closed' AND coalesce(c.stage_due_at < %(now)s, false)) = %(overdue)s)
+       AND (%(from)s::timestamptz IS NULL OR c.opened_at >= %(from)s)
+       AND (%(to)s::timestamptz IS NULL OR c.opened_at < %(to)s)
+       AND (%(after_at)s::timestamptz IS NULL
+            OR (c.opened_at, c.case_id) < (%(after_at)s, %(after_id)s::uuid))
+     ORDER BY c.opened_at DESC, c.case_id DESC LIMIT %(limit)s"""
+
+
+async def list_briefs(
+    conn: Connection, wanted: Mapping[str, Any], actor: Actor, now: datetime
+) -> list[CaseBrief]:
+    """Cases that fit `wanted`, a value or None for each name in LIST, newest first."""
+    rows = await fetch(conn, LIST, dict(wanted))
+    cases = await case_store.load_cases(conn, [row["case_id"] for row in rows])
+    return [
+        CaseBrief.model_validate(_brief(cases[row["case_id"]], row, actor, now)) for row in rows
+    ]
+
+
+STEPS: Final = """
+    SELECT revision, action, actor, actor_role, taken_at, note, body
+      FROM ledger WHERE case_id = %(case_id)s ORDER BY entry_id"""
+EVIDENCE: Final = """
+    SELECT evidence_id AS id, file_name, media_type, size_bytes, encode(sha256, 'hex') AS sha256,
+           uploaded_by, uploaded_at
+      FROM evidence WHERE case_id = %(case_id)s ORDER BY uploaded_at, evidence_id"""
+
+
+async def whole_case(conn: Connection, case_id: UUID, actor: Actor, now: datetime) -> CaseOut:
+    """One case with its ledger, duties and evidence. Problem not_found."""
+    case = await case_store.load_case(conn, case_id)
+    if case is None:
+        raise Problem("not_found", f"case {case_id} is not known here")
+    (facts,) = await fetch(conn, ONES, {"case_ids": [case_id]})
+    steps = await fetch(conn, STEPS, {"case_id": case_id})
+    evidence = await fetch(conn, EVIDENCE, {"case_id": case_id})
+    return CaseOut.model_validate(
+        _brief(case, facts, actor, now)
+        | {
+            "steps": [StepOut(**step) for step in steps],
+            "evidence": [EvidenceOut(**one) for one in evidence],
+            "deadlines": _deadlines(steps, now),
+        }
+    )
+
+
+def _deadlines(steps: Sequence[Mapping[str, Any]], now: datetime) -> list[DeadlineOut]:
+    passages = [
+        Passage(
+            step["action"],
+            Stage(step["body"]["stage"]),
+            datetime.fromisoformat(step["body"]["due_at"]) if "due_at" in step["body"] else None,
+            step["taken_at"],
+        )
+        for step in steps
+    ]
+    return [
+        DeadlineOut(stage=run.duty, due_at=run.due_at, done_at=run.done_at, overdue=run.overdue)
+        for run in duty_runs(passages, now)
+    ]
+
+
+_SAME: Final = tuple(
+    name for name in CaseBrief.model_fields if name in Case.__slots__ and name != "bypass_permit"
+)
+"""What a client sees as it is."""
+
+
+def _brief(case: Case, row: Mapping[str, Any], actor: Actor, now: datetime) -> dict[str, Any]:
+    due = None
+    if case.stage_due_at is not None:
+        due = DueOut(
+            stage=DUTIES[case.stage], at=case.stage_due_at, overdue=now > case.stage_due_at
+        )
+    return {name: getattr(case, name) for name in _SAME} | {
+        "id": case.case_id,
+        "tier": case.tier.wire,
+        "enterprise": row["enterprise"],
+        "alarm": _facts(row),
+        "due": due,
+        "assignments": [AssignmentOut.model_validate(one) for one in case.assignments],
+        "bypass_permit": row["bypass_permit"],
+        "allowed_actions": list(allowed_actions(case, actor)),
+    }
+
+
+def _facts(row: Mapping[str, Any]) -> AlarmFacts:
+    return AlarmFacts.model_validate(
+        dict(row)
+        | {
+            "id": row["alarm_id"],
+            "tier_now": Tier(row["tier_now"]).wire if row["tier_now"] else None,
+            "condition": "active" if row["cleared_at"] is None else "cleared",
+        }
+    )
