@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from hazardloop.simulators.companies import COMPANIES, Company, HazardUnitSpec, SiteSketch
+
 Tag: TypeAlias = str | int | float
 
 LIFT_EVENTS: Final = (
@@ -23,12 +25,20 @@ LIFT_EVENTS: Final = (
 """What a lift's controller reports by itself; `normal` says that none of them stands."""
 
 COMBUSTIBLE: Final = ("lel", "in_service", "fault")
+TOXIC: Final = ("ppm", "in_service", "fault")
 TANK: Final = ("level", "pressure", "temperature", "in_service")
 LIFT: Final = ("floor", "speed", "door", "in_service", *LIFT_EVENTS)
 SMOKE: Final = ("smoke", "fault", "battery", "tamper", "temperature")
 
 TRY_INTERVAL_S: Final = 86_400.0
 """The devices of `try` report when somebody plays with them: a day of silence is no failure."""
+
+
+SPECIES: Final = {"氨": "NH3"}
+"""Media whose vapour is watched for in ppm, and what the rules of the catalogue call them."""
+LIQUEFIED: Final = {"液化石油气": (840.0, 1_770.0), "氨": (860.0, 2_160.0)}
+"""Media stored under their own vapour pressure: that at 20 degrees Celsius and that of the tank's
+design, kPa above the atmosphere; house, of the usual size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +62,6 @@ class GatewaySpec:
     code: str
     name: str
     devices: tuple[DeviceSpec, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class HazardUnitSpec:
-    """A unit of GB 18218 with its grade, 1 the most dangerous of 4; None = below the threshold."""
-
-    code: str
-    name: str
-    grade: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,105 +102,43 @@ class District:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Site:
-    """A kind of place behind one gateway, and the devices found there, repeated as needed."""
-
-    name: str
-    kinds: str
-    """One letter per device: g gas, t tank, e lift, s smoke."""
-    medium: str
-    unit: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Company:
-    code: str
-    name: str
-    area: str
-    units: tuple[HazardUnitSpec, ...]
-    sites: tuple[_Site, ...]
-
-
-_COMPANIES: Final = (
-    _Company("CHEM", "示范化工有限公司", "东港化工片区", (
-        HazardUnitSpec("HU-CHEM-1", "甲醇罐区", 1), HazardUnitSpec("HU-CHEM-2", "合成装置区", 2),
-    ), (
-        _Site("甲醇罐区", "tgtgtg", "甲醇", "HU-CHEM-1"),
-        _Site("合成装置区", "gggggg", "氢", "HU-CHEM-2"),
-        _Site("装卸站台", "gtggts", "甲醇"),
-        _Site("综合楼", "esesss", ""),
-    )),
-    _Company("FINE", "样例精细化工有限公司", "东港化工片区", (
-        HazardUnitSpec("HU-FINE-1", "丙酮中间罐区", 3),
-    ), (
-        _Site("丙酮中间罐区", "tgtgtg", "丙酮", "HU-FINE-1"),
-        _Site("聚合车间", "gggggs", "苯乙烯"),
-        _Site("原料仓库", "gsgsss", "乙醇"),
-    )),
-    _Company("LPG", "示范液化气储配有限公司", "北郊片区", (
-        HazardUnitSpec("HU-LPG-1", "液化石油气储罐区", 2),
-    ), (
-        _Site("储罐区", "tgtgtg", "液化石油气", "HU-LPG-1"),
-        _Site("灌装间", "gggggs", "液化石油气"),
-    )),
-    _Company("PORT", "样例油品码头有限公司", "东港码头片区", (
-        HazardUnitSpec("HU-PORT-1", "汽油罐区", 1),
-    ), (
-        _Site("汽油罐区", "tgtgtg", "汽油", "HU-PORT-1"),
-        _Site("柴油发放台", "tgtgst", "柴油"),
-        _Site("泵房", "ggggss", "汽油"),
-    )),
-    _Company("LOGI", "示范危险品物流有限公司", "北郊片区", (
-        HazardUnitSpec("HU-LOGI-1", "甲类仓库", 4),
-    ), (
-        _Site("甲类仓库", "gsgsgs", "乙醇", "HU-LOGI-1"),
-        _Site("分拣中心", "sssses", ""),
-    )),
-    _Company("FOOD", "样例冷链食品有限公司", "西河片区", (
-        HazardUnitSpec("HU-FOOD-1", "液氨制冷机房", 4),
-    ), (
-        _Site("制冷机房", "gtggts", "氨", "HU-FOOD-1"),
-        _Site("加工车间", "sgssge", "天然气"),
-    )),
-    _Company("HEAT", "示范供热有限公司", "西河片区", (
-        HazardUnitSpec("HU-HEAT-1", "燃气锅炉房", None),
-    ), (
-        _Site("锅炉房", "ggtggs", "天然气", "HU-HEAT-1"),
-        _Site("油料间", "tgtsgs", "柴油"),
-    )),
-    _Company("MALL", "样例商业广场管理有限公司", "中心片区", (), (
-        _Site("裙楼", "eseses", ""),
-        _Site("餐饮层", "gsgsgs", "天然气"),
-        _Site("塔楼", "eseess", ""),
-    )),
-    _Company("HOME", "示范家园物业服务有限公司", "中心片区", (), (
-        _Site("住宅楼", "eseses", ""),
-        _Site("配套商铺", "gssgss", "天然气"),
-    )),
-)  # fmt: skip
-
-_NAMES: Final = {"g": "可燃气体探测器", "t": "储罐", "e": "电梯", "s": "感烟探测器"}
-_KINDS: Final = {"g": "gas_detector", "t": "tank", "e": "elevator", "s": "smoke_detector"}
-_PREFIXES: Final = {"g": "GD", "t": "TK", "e": "EL", "s": "SD"}
-_QUANTITIES: Final = {"g": COMBUSTIBLE, "t": TANK, "e": LIFT, "s": SMOKE}
+_NAMES: Final = {
+    "g": "可燃气体探测器",
+    "x": "气体探测器",
+    "t": "储罐",
+    "e": "电梯",
+    "s": "感烟探测器",
+}
+_KINDS: Final = {
+    "g": "gas_detector",
+    "x": "gas_detector",
+    "t": "tank",
+    "e": "elevator",
+    "s": "smoke_detector",
+}
+_PREFIXES: Final = {"g": "GD", "x": "GD", "t": "TK", "e": "EL", "s": "SD"}
+_QUANTITIES: Final = {"g": COMBUSTIBLE, "x": TOXIC, "t": TANK, "e": LIFT, "s": SMOKE}
 
 
 def _tags(letter: str, number: int, medium: str, dice: random.Random) -> dict[str, Tag]:
     """What is worth knowing of a device, and what its signal is computed from."""
-    if letter == "g":
+    if letter in "gx":
+        gas: dict[str, Tag] = {"gas": medium} if letter == "g" else {"species": SPECIES[medium]}
         # A row of detectors about 8 m apart: GB/T 50493 wants a release within 10 m outdoors.
-        return {
-            "gas": medium,
+        return gas | {
             "x_m": round(8.0 * (number % 4) + dice.uniform(-1.5, 1.5), 1),
             "y_m": round(8.0 * (number // 4) + dice.uniform(-1.5, 1.5), 1),
         }
     if letter == "t":
-        return {
+        tank: dict[str, Tag] = {
             "medium": medium,
             "height_m": dice.choice([5.0, 6.0, 7.5, 8.0, 10.0]),
             "diameter_m": dice.choice([2.2, 2.6, 3.0]),
+            "max_temperature_cel": 40.0,
         }
+        if medium in LIQUEFIED:
+            tank |= {"tank_kind": "pressurised", "design_pressure_kpa": LIQUEFIED[medium][1]}
+        return tank
     if letter == "e":
         return {
             "floors": dice.randint(4, 28),
@@ -208,22 +147,22 @@ def _tags(letter: str, number: int, medium: str, dice: random.Random) -> dict[st
     return {"floor": dice.randint(1, 6)}
 
 
-def _device(place: str, number: int, site: _Site, dice: random.Random) -> DeviceSpec:
+def _device(place: str, number: int, site: SiteSketch, dice: random.Random) -> DeviceSpec:
     letter = site.kinds[number % len(site.kinds)]
     label = f"{number // 6 + 1}区{number + 1}号"
     return DeviceSpec(
         code=f"{_PREFIXES[letter]}-{place}",
         kind=_KINDS[letter],
-        name=f"{site.medium if letter in 'gt' else ''}{_NAMES[letter]}{number + 1}",
+        name=f"{site.medium if letter in 'gxt' else ''}{_NAMES[letter]}{number + 1}",
         location=f"{site.name}{label}",
         tags=_tags(letter, number, site.medium, dice),
-        hazard_unit=site.unit if letter in "gt" else None,
+        hazard_unit=site.unit if letter in "gxt" else None,
         expected_interval_s=None,
         quantities=_QUANTITIES[letter],
     )
 
 
-def _counts(sites: list[_Site], points: int) -> list[int]:
+def _counts(sites: list[SiteSketch], points: int) -> list[int]:
     """How many devices each gateway gets: one more each in turn, until there are `points`."""
     counts = [0] * len(sites)
     for turn in itertools.count():
@@ -235,7 +174,7 @@ def _counts(sites: list[_Site], points: int) -> list[int]:
     raise AssertionError("count never ends")
 
 
-def _gateways(companies: list[_Company], points: int, dice: random.Random) -> Iterator[GatewaySpec]:
+def _gateways(companies: list[Company], points: int, dice: random.Random) -> Iterator[GatewaySpec]:
     turns = {company.code: itertools.cycle(company.sites) for company in companies}
     sites = [next(turns[company.code]) for company in companies]
     counts = _counts(sites, points)
@@ -274,8 +213,8 @@ def build_district(seed: int = 1, gateways: int = 56, points: int = 1200) -> Dis
     if gateways < 1:
         raise ValueError(f"gateways: {gateways}, at least 1 is needed")
     dice = random.Random(seed)  # noqa: S311  a district is no secret
-    companies = [_COMPANIES[index % len(_COMPANIES)] for index in range(gateways)]
-    companies.sort(key=_COMPANIES.index)
+    companies = [COMPANIES[index % len(COMPANIES)] for index in range(gateways)]
+    companies.sort(key=COMPANIES.index)
     made = list(zip(companies, _gateways(companies, points, dice), strict=True))
     enterprises = tuple(
         EnterpriseSpec(
@@ -285,6 +224,6 @@ def build_district(seed: int = 1, gateways: int = 56, points: int = 1200) -> Dis
             company.units,
             tuple(gateway for owner, gateway in made if owner is company),
         )
-        for company in _COMPANIES
+        for company in COMPANIES
     )
     return District((*enterprises, _try_enterprise()), "TRY", "GW-TRY")

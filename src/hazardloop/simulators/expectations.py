@@ -20,23 +20,32 @@ class Expectation:
     on_delay_s: float
 
 
-_LEL: Final = {
-    True: Expectation("gas_detector.lel.high", "lel", ((25.0, "orange"), (50.0, "red")), 3.0),
-    False: Expectation("gas_detector.lel.high", "lel", ((25.0, "yellow"), (50.0, "orange")), 3.0),
-}
-_LEVEL: Final = {
-    kind: Expectation("tank.level.high", "level", ((high, "yellow"), (very_high, "orange")), 60.0)
-    for kind, high, very_high in (("atmospheric", 0.85, 0.90), ("pressurised", 0.80, 0.85))
+WORSE: Final = {"yellow": "orange", "orange": "red"}
+"""In hazard units of grade 1 and 2 each tier counts as the next one."""
+_PPM: Final = {"NH3": (28.2, 56.5)}
+_LEVELS: Final = {
+    "atmospheric": ("tank.level.high", 0.85, 0.90),
+    "pressurised": ("tank.level.high.pressurised", 0.80, 0.85),
 }
 ENTRAPMENT: Final = Expectation("elevator.entrapment", "entrapment", ((1.0, "red"),), 0.0)
 SMOKE: Final = Expectation("smoke_detector.smoke", "smoke", ((1.0, "red"),), 0.0)
 
 
-def expected_of_gas(grade: int | None) -> Expectation:
-    """What comes of %LEL in a hazard unit of `grade`: one tier higher in grades 1 and 2."""
-    return _LEL[grade in (1, 2)]
+def expected_of_gas(detector: DeviceSpec, grade: int | None) -> Expectation:
+    """What comes of gas at `detector` in a hazard unit of `grade`; None = in none."""
+    species = detector.tags.get("species")
+    if species is None:
+        return Expectation("gas_detector.lel.high", "lel", _two(25.0, 50.0, grade), 0.0)
+    rule = f"gas_detector.ppm.high.{str(species).lower()}"
+    return Expectation(rule, "ppm", _two(*_PPM[str(species)], grade), 0.0)
 
 
-def expected_of_level(tank: DeviceSpec) -> Expectation:
-    """What comes of a level that rises in `tank`."""
-    return _LEVEL[str(tank.tags.get("tank_kind", "atmospheric"))]
+def expected_of_level(tank: DeviceSpec, grade: int | None) -> Expectation:
+    """What comes of a level that rises in `tank` in a hazard unit of `grade`."""
+    rule, high, very_high = _LEVELS[str(tank.tags.get("tank_kind", "atmospheric"))]
+    return Expectation(rule, "level", _two(high, very_high, grade), 5.0)
+
+
+def _two(high: float, very_high: float, grade: int | None) -> tuple[tuple[float, str], ...]:
+    found = ((high, "yellow"), (very_high, "orange"))
+    return tuple((at, WORSE[tier]) for at, tier in found) if grade in (1, 2) else found

@@ -8,19 +8,18 @@ import numpy as np
 
 from hazardloop.devices.readings import Floats, Rows
 from hazardloop.simulators import signals
-from hazardloop.simulators.district import DeviceSpec, District, GatewaySpec
+from hazardloop.simulators.district import LIQUEFIED, DeviceSpec, District, GatewaySpec
 from hazardloop.simulators.signals import LiftColumns, TankColumns
 
 Values: TypeAlias = dict[str, float | bool]
 """`DEVICE.quantity` to value, as in a telemetry payload."""
 
-LIQUEFIED: Final = {"液化石油气": 840.0, "氨": 860.0}
-"""Media stored under their own vapour pressure: kPa above the atmosphere at 20 degrees Celsius."""
+FULL_SCALE: Final = 100.0
+"""Where gas detectors end, %LEL or ppm."""
 VAPOUR_SLOPE: Final = 0.028
 """Relative rise of that pressure per kelvin near 20 degrees Celsius; about right for both."""
 BREATHING_KPA: Final = 0.8
 """Pressure in the vapour space of an atmospheric tank, held by its breather valve."""
-_ATMOSPHERIC: Final = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +27,7 @@ class GasLeak:
     """A release as one detector meets it; the same one may reach several."""
 
     device: str
+    quantity: str
     steady: float
     arrives_s: float
     tau_s: float
@@ -76,6 +76,8 @@ class Site:
     enterprise: str
     gateway: str
     gas: tuple[str, ...]
+    gas_quantities: tuple[str, ...]
+    """`lel` or `ppm`, one per gas detector."""
     gas_rows: Rows
     tanks: tuple[str, ...]
     tank_rows: Rows
@@ -103,6 +105,11 @@ def sites_of(district: District, seed: int) -> tuple[Site, ...]:
     return tuple(sites)
 
 
+def _vapour_kpa(tank: DeviceSpec) -> float:
+    stored = LIQUEFIED.get(str(tank.tags["medium"]))
+    return 0.0 if stored is None else stored[0]
+
+
 def _column(devices: Iterable[DeviceSpec], tag: str) -> Floats:
     return np.array([float(device.tags[tag]) for device in devices])
 
@@ -113,7 +120,7 @@ def _site(enterprise: str, gateway: GatewaySpec, first_row: int, seed: int) -> S
         rows = np.array([row for row, _ in found], np.int32)
         return [d for _, d in found], tuple(d.code for _, d in found), rows
 
-    _, gas, gas_rows = of_kind("gas_detector")
+    detectors, gas, gas_rows = of_kind("gas_detector")
     tanks, tank_codes, tank_rows = of_kind("tank")
     lifts, lift_codes, lift_rows = of_kind("elevator")
     _, smoke, smoke_rows = of_kind("smoke_detector")
@@ -121,11 +128,12 @@ def _site(enterprise: str, gateway: GatewaySpec, first_row: int, seed: int) -> S
         enterprise,
         gateway.code,
         gas,
+        tuple(detector.quantities[0] for detector in detectors),
         gas_rows,
         tank_codes,
         tank_rows,
         _tank_columns(tanks, tank_rows, seed),
-        np.array([LIQUEFIED.get(str(tank.tags["medium"]), _ATMOSPHERIC) for tank in tanks]),
+        np.array([_vapour_kpa(tank) for tank in tanks]),
         lift_codes,
         lift_rows,
         LiftColumns(_column(lifts, "floors"), _column(lifts, "rated_speed_m_s")),
@@ -165,15 +173,21 @@ def _rounded(point: str, value: float | bool) -> float | bool:
 
 
 _PLACES: Final[Mapping[str, int]] = {
-    "lel": 1, "level": 3, "pressure": 1, "temperature": 1, "floor": 0, "speed": 2, "battery": 0,
+    "lel": 1, "ppm": 1, "level": 3, "pressure": 1, "temperature": 1,
+    "floor": 0, "speed": 2, "battery": 0,
 }  # fmt: skip
 
 
 def _gas(site: Site, seed: int, now: Floats, values: Values) -> None:
     if site.gas:
         shown = signals.gas_background(seed, site.gas_rows, now)
-        for code, lel in zip(site.gas, shown.tolist(), strict=True):
-            values |= {f"{code}.lel": lel, f"{code}.in_service": True, f"{code}.fault": False}
+        columns = zip(site.gas, site.gas_quantities, shown.tolist(), strict=True)
+        for code, quantity, gas in columns:
+            values |= {
+                f"{code}.{quantity}": gas,
+                f"{code}.in_service": True,
+                f"{code}.fault": False,
+            }
 
 
 def _tanks(site: Site, seed: int, now: Floats, values: Values) -> None:
@@ -228,7 +242,8 @@ def _smoke(site: Site, seed: int, now: Floats, values: Values) -> None:
 def _leak_shown(values: Values, _site: Site, _seed: int, now: Floats, leak: GasLeak) -> None:
     steady, arrives = np.array([leak.steady]), np.array([leak.arrives_s])
     added = signals.plume(now, steady, arrives, leak.tau_s, leak.vented_s)
-    values[f"{leak.device}.lel"] = min(values[f"{leak.device}.lel"] + float(added[0]), 100.0)
+    point = f"{leak.device}.{leak.quantity}"
+    values[point] = min(values[point] + float(added[0]), FULL_SCALE)
 
 
 def _overfill_shown(values: Values, _site: Site, _seed: int, now: Floats, over: Overfill) -> None:

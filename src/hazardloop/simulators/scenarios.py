@@ -11,13 +11,13 @@ from hazardloop.simulators import signals
 from hazardloop.simulators.district import District
 from hazardloop.simulators.errors import ScenarioUnreadable
 from hazardloop.simulators.field import Site
+from hazardloop.simulators.hazards import incident_at
 from hazardloop.simulators.incidents import (
     KIND_OF,
     Hazard,
     Incident,
     Pace,
     Place,
-    incident_at,
 )
 from hazardloop.simulators.scenario_file import Scenario, Start
 
