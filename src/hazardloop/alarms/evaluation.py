@@ -7,7 +7,7 @@ transaction; if that fails, store the same outcome again.
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from hazardloop.alarms.rule_table import US_PER_S, RuleTable
 from hazardloop.alarms.story import Moment, Story
 from hazardloop.alarms.watch import Signal, Watch, signal_at_rest
 from hazardloop.devices.readings import NEVER, Quality, Readings
+
+FINDS_KEPT: Final = 32
+"""Late finds remembered of one signal; more would be a gateway gone wild."""
 
 _Touched: TypeAlias = dict[tuple[int, int], tuple[CellRow, ...]]
 """Signals by row and rule, with what was remembered of their limits before."""
@@ -130,7 +133,7 @@ def _find_late(
     if any(each.raised_us <= at_us <= each.until_us and tier <= each.tier for each in finds):
         return
     until_us = int(memory.newest_at[row])
-    finds[:] = [*finds[-7:], LateFind(at_us, until_us, tier)]
+    finds[:] = [*finds[-FINDS_KEPT + 1 :], LateFind(at_us, until_us, tier)]
     found = signal_at_rest(watch)
     found.holds = [limit.tier == tier for limit in watch.limits]
     story.tell(row, watch, found, Moment(at_us, value, late=True))

@@ -1,0 +1,210 @@
+"""The rules' semantics once more, one reading and one limit at a time: slow, and plain to see.
+
+Written from the text of the semantics and sharing no code with the service: what it says of a
+stream is what evaluation must say, however the stream was cut.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+NO_TIME = None
+
+
+@dataclass(frozen=True)
+class OracleRule:
+    """One rule at one point."""
+
+    name: str
+    point: int
+    direction: str  # high, low, state, stale
+    limits: dict[int, float]  # tier to limit; of stale: seconds of silence
+    deadband: float = 0.0
+    on_delay_us: int = 0
+    off_delay_us: int = 0
+
+    def enters(self, tier: int, value: float) -> bool:
+        limit = self.limits[tier]
+        return {
+            "high": value >= limit,
+            "low": value <= limit,
+            "state": value == limit,
+        }[self.direction]
+
+    def leaves(self, tier: int, value: float) -> bool:
+        limit = self.limits[tier]
+        return {
+            "high": value < limit - self.deadband,
+            "low": value > limit + self.deadband,
+            "state": value != limit,
+        }[self.direction]
+
+
+@dataclass(frozen=True)
+class OracleChange:
+    """What is compared."""
+
+    rule: str
+    point: int
+    kind: str
+    before: int
+    tier: int
+    value: float
+    limit: float
+    changed_at: int
+    raised_at: int
+    late: bool
+
+
+@dataclass
+class _Signal:
+    holds: dict[int, bool]
+    since: dict[int, int | None]
+    tier: int = 0
+    raised_at: int = 0
+    finds: list[tuple[int, int, int]] = field(default_factory=list)
+
+
+class Oracle:
+    """Takes readings in the order they are to be evaluated, and ticks."""
+
+    def __init__(self, rules: Iterable[OracleRule], registered_at: dict[int, int]) -> None:
+        self.rules = list(rules)
+        self.registered_at = registered_at
+        self.newest: dict[int, tuple[int, float]] = {}
+        self.heard: dict[int, int] = {}
+        self.changes: list[OracleChange] = []
+        self.signals = {
+            (rule.name, rule.point): _Signal(
+                dict.fromkeys(rule.limits, False), dict.fromkeys(rule.limits, NO_TIME)
+            )
+            for rule in self.rules
+        }
+
+    def batch(self, readings: Iterable[tuple[int, int, int, float, bool, bool]]) -> None:
+        """(point, observed, received, value, bad, backfill) of one batch, in order of receipt."""
+        heard = [each for each in readings if not each[4] and math.isfinite(each[3])]
+        spoken: set[int] = set()
+        for point, _, received, _, _, backfill in heard:
+            if point not in spoken:
+                self._speak(point, received, backfill)
+            spoken.add(point)
+        for point, _, received, _, _, _ in heard:
+            self.heard[point] = max(received, self.heard.get(point, received))
+        for point, observed, _, value, _, backfill in sorted(heard, key=lambda each: each[:2]):
+            self._take(point, observed, value, backfill)
+
+    def tick(self, now: int, deaf_until: int = 0) -> None:
+        for rule in self.rules:
+            signal = self.signals[rule.name, rule.point]
+            if rule.direction == "stale":
+                ((tier, limit_s),) = rule.limits.items()
+                last = max(self.heard.get(rule.point, 0), self.registered_at[rule.point])
+                due = max(last, deaf_until) + int(limit_s * 1_000_000)
+                if now > due and not signal.tier:
+                    self._tell(rule, signal, tier, (due - last) / 1_000_000, due, False)
+            elif rule.point in self.newest:
+                self._let_delays_end(rule, signal, now, self.newest[rule.point][1], False)
+
+    def _speak(self, point: int, received: int, backfill: bool) -> None:
+        for rule in self.rules:
+            signal = self.signals[rule.name, rule.point]
+            if rule.point == point and rule.direction == "stale" and signal.tier:
+                last = max(self.heard.get(point, 0), self.registered_at[point])
+                self._tell(rule, signal, 0, (received - last) / 1_000_000, received, backfill)
+
+    def _take(self, point: int, at: int, value: float, backfill: bool) -> None:
+        late = point in self.newest and at < self.newest[point][0]
+        for rule in self.rules:
+            if rule.point != point or rule.direction == "stale":
+                continue
+            signal = self.signals[rule.name, point]
+            if late:
+                self._take_late(rule, signal, at, value)
+                continue
+            if point in self.newest:
+                self._let_delays_end(rule, signal, at, self.newest[point][1], backfill)
+            for tier in rule.limits:
+                self._move(rule, signal, tier, at, value)
+            self._tell(rule, signal, self._worst(signal), value, at, backfill)
+        if not late:
+            self.newest[point] = at, value
+
+    def _move(self, rule: OracleRule, signal: _Signal, tier: int, at: int, value: float) -> None:
+        if not signal.holds[tier]:
+            if not rule.enters(tier, value):
+                signal.since[tier] = NO_TIME
+                return
+            if signal.since[tier] is NO_TIME:
+                signal.since[tier] = at
+            if at - signal.since[tier] >= rule.on_delay_us:
+                signal.holds[tier], signal.since[tier] = True, NO_TIME
+        else:
+            if not rule.leaves(tier, value):
+                signal.since[tier] = NO_TIME
+                return
+            if signal.since[tier] is NO_TIME:
+                signal.since[tier] = at
+            if at - signal.since[tier] >= rule.off_delay_us:
+                signal.holds[tier], signal.since[tier] = False, NO_TIME
+
+    def _let_delays_end(
+        self, rule: OracleRule, signal: _Signal, until: int, stood: float, late: bool
+    ) -> None:
+        ends = {
+            since + rule.on_delay_us
+            for tier, since in signal.since.items()
+            if since is not NO_TIME and not signal.holds[tier]
+        }
+        for end in sorted(ends):
+            if end > until:
+                break
+            for tier, since in list(signal.since.items()):
+                running = since is not NO_TIME and not signal.holds[tier]
+                if running and since + rule.on_delay_us == end:
+                    signal.holds[tier], signal.since[tier] = True, NO_TIME
+            self._tell(rule, signal, self._worst(signal), stood, end, late)
+
+    def _take_late(self, rule: OracleRule, signal: _Signal, at: int, value: float) -> None:
+        entered = [tier for tier in rule.limits if rule.enters(tier, value)]
+        if rule.on_delay_us or signal.tier or not entered:
+            return
+        tier, (until, newest_value) = max(entered), self.newest[rule.point]
+        for raised, ended, worst in signal.finds:
+            if raised <= at <= ended and tier <= worst:
+                return
+        signal.finds.append((at, until, tier))
+        self._tell(rule, signal, tier, value, at, True)
+        self._tell(rule, signal, 0, newest_value, until, True)
+
+    @staticmethod
+    def _worst(signal: _Signal) -> int:
+        return max((tier for tier, holds in signal.holds.items() if holds), default=0)
+
+    def _tell(
+        self, rule: OracleRule, signal: _Signal, tier: int, value: float, at: int, late: bool
+    ) -> None:
+        before = signal.tier
+        if tier == before:
+            return
+        if not before:
+            kind, signal.raised_at = "raised", at
+        else:
+            kind = "cleared" if not tier else "rose" if tier > before else "fell"
+        signal.tier = tier
+        changed = max(at, signal.raised_at)
+        limit = rule.limits[tier or before]
+        self.changes.append(
+            OracleChange(
+                rule.name,
+                rule.point,
+                kind,
+                before,
+                tier,
+                value,
+                limit,
+                changed,
+                signal.raised_at,
+                late,
+            )
+        )

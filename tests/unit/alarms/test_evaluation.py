@@ -1,0 +1,562 @@
+"""Evaluation says what the scalar oracle says, however a stream is cut, ticked and restarted."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.unit.alarms.scalar_oracle import Oracle, OracleChange, OracleRule
+from tests.unit.alarms.site import START_US, high, low, point, readings, registry, rule, told, us
+
+from hazardloop.alarms.alarm import Change, ChangeKind, Tier, alarm_id_of
+from hazardloop.alarms.evaluation import Outcome, evaluate, merge, tick
+from hazardloop.alarms.memory import CellRow, Memory, OpenAlarmRow, carry_over, new_memory, restore
+from hazardloop.alarms.rule import Silence, State
+from hazardloop.alarms.rule_table import US_PER_S, RuleTable, compile_rules
+from hazardloop.devices.readings import Quality, Readings
+
+POINTS = 3
+REGISTRY = registry(point(10 + row) for row in range(POINTS))
+RULES = (
+    rule(high(yellow=10.0, orange=20.0, red=30.0), "gauge.plain"),
+    rule(high(2.0, yellow=10.0, red=20.0), "gauge.slow", on_delay_s=3, off_delay_s=2),
+    rule(high(3.0, blue=11.0, yellow=18.0), "gauge.lazy", off_delay_s=4),
+    rule(low(1.0, yellow=9.0, orange=0.0), "gauge.low", on_delay_s=2),
+    rule(State(20.0, Tier.ORANGE), "gauge.state", off_delay_s=1),
+    rule(State(-5.0, Tier.BLUE), "gauge.below"),
+    rule(Silence(Tier.BLUE, 12.0, None, 0.0), "gauge.stale"),
+)
+TABLE = compile_rules(RULES, REGISTRY)
+
+
+def oracle() -> Oracle:
+    s = US_PER_S
+    return Oracle(
+        [
+            each
+            for at in range(POINTS)
+            for each in (
+                OracleRule("gauge.plain", at, "high", {2: 10.0, 3: 20.0, 4: 30.0}),
+                OracleRule("gauge.slow", at, "high", {2: 10.0, 4: 20.0}, 2.0, 3 * s, 2 * s),
+                OracleRule("gauge.lazy", at, "high", {1: 11.0, 2: 18.0}, 3.0, 0, 4 * s),
+                OracleRule("gauge.low", at, "low", {2: 9.0, 3: 0.0}, 1.0, 2 * s),
+                OracleRule("gauge.state", at, "state", {3: 20.0}, 0.0, 0, s),
+                OracleRule("gauge.below", at, "state", {1: -5.0}),
+                OracleRule("gauge.stale", at, "stale", {1: 12.0}),
+            )
+        ],
+        dict.fromkeys(range(POINTS), START_US),
+    )
+
+
+@dataclass
+class Store:
+    """What a database would hold, and the memory that comes of it after a crash."""
+
+    cells: dict[tuple[str, int, int], CellRow] = field(default_factory=dict)
+    alarms: dict[object, OpenAlarmRow] = field(default_factory=dict)
+    newest: dict[int, tuple[int, float]] = field(default_factory=dict)
+    heard: dict[int, int] = field(default_factory=dict)
+
+    def keep(self, outcome: Outcome, batch: Readings | None = None) -> None:
+        for cell in outcome.cells:
+            key = cell.rule_id, cell.point_id, cell.tier
+            self.cells.pop(key, None)
+            if not cell.at_rest:
+                self.cells[key] = cell
+        for change in outcome.changes:
+            self._keep_change(change)
+        if batch is not None:
+            self._keep_readings(batch)
+
+    def _keep_change(self, change: Change) -> None:
+        standing = [each for each in self.alarms.values() if each.cleared_us is None]
+        same = [each for each in standing if each.alarm_id == change.alarm_id]
+        if change.kind is ChangeKind.RAISED:
+            assert change.alarm_id not in self.alarms, "an alarm is raised once"
+            key = change.rule_id, change.point_id
+            assert key not in {(each.rule_id, each.point_id) for each in standing}, "one at a time"
+            self.alarms[change.alarm_id] = OpenAlarmRow(
+                change.alarm_id, *key, int(change.tier), change.raised_at_us
+            )
+            return
+        assert len(same) == 1, "only a standing alarm changes"
+        cleared = change.changed_at_us if change.kind is ChangeKind.CLEARED else None
+        tier = int(change.tier or change.tier_before)
+        self.alarms[change.alarm_id] = replace(same[0], tier=tier, cleared_us=cleared)
+
+    def _keep_readings(self, batch: Readings) -> None:
+        bad = int(Quality.NOT_A_NUMBER | Quality.OUT_OF_RANGE | Quality.SOURCE_BAD)
+        for row, at, received, value, quality in zip(
+            batch.row, batch.observed_at, batch.received_at, batch.value, batch.quality, strict=True
+        ):
+            if quality & bad or not math.isfinite(value):
+                continue
+            point_id = 10 + int(row)
+            self.newest[point_id] = max(
+                self.newest.get(point_id, (0, 0.0)), (int(at), float(value))
+            )
+            self.heard[point_id] = max(self.heard.get(point_id, 0), int(received))
+
+    def memory(self) -> Memory:
+        found = [each for each in self.alarms.values() if each.cleared_us is not None]
+        return restore(
+            TABLE,
+            self.cells.values(),
+            [each for each in self.alarms.values() if each.cleared_us is None],
+            [(point_id, *rest) for point_id, rest in self.newest.items()],
+            self.heard.items(),
+            [each for each in found if each.alarm_id in self.late],
+        )
+
+    late: set[object] = field(default_factory=set)
+
+
+Reading = tuple[int, int, int, float, int]
+"""Row, second observed, second received, value, quality."""
+
+VALUES = [-5.0, 0.0, 1.0, 1.5, 8.0, 9.0, 9.5, 10.0, 10.5, 12.0, 17.0, 18.0, 20.0, 25.0, 30.0]
+
+
+@st.composite
+def streams(draw: st.DrawFn, late: bool = True) -> list[Reading]:
+    """Readings in order of receipt, each point and instant once."""
+    steps = draw(
+        st.lists(
+            st.tuples(
+                st.integers(0, POINTS - 1),
+                st.integers(-6 if late else 0, 5),
+                st.integers(0, 9),
+                st.sampled_from([*VALUES, math.nan, math.inf]),
+                st.sampled_from([0] * 6 + [Quality.SOURCE_BAD, Quality.BACKFILL, Quality.LATE]),
+            ),
+            min_size=1,
+            max_size=40,
+        )
+    )
+    stream: list[Reading] = []
+    taken: set[tuple[int, int]] = set()
+    now = 0
+    for row, step, pause, value, quality in steps:
+        second = now + step
+        now = max(now, second) + (pause if pause < 3 else pause - 2 if pause > 7 else 0)
+        if (row, second) not in taken:
+            taken.add((row, second))
+            stream.append((row, second, now, value, int(quality)))
+    return stream
+
+
+def batch_of(stream: Sequence[Reading]) -> Readings:
+    return readings(
+        [(row, second, value) for row, second, _, value, _ in stream],
+        received_s=[received for _, _, received, _, _ in stream],
+        quality=[quality for *_, quality in stream],
+    )
+
+
+def cut(stream: Sequence[Reading], sizes: Sequence[int]) -> list[Sequence[Reading]]:
+    parts: list[Sequence[Reading]] = []
+    start = 0
+    for size in sizes:
+        parts.append(stream[start : start + size])
+        start += size
+    return [part for part in [*parts, stream[start:]] if part]
+
+
+def by_signal(changes: Sequence[Change]) -> dict[tuple[str, int], list[OracleChange]]:
+    signals: dict[tuple[str, int], list[OracleChange]] = {}
+    for change in changes:
+        assert change.alarm_id == alarm_id_of(
+            change.rule_id, change.point_id, change.raised_at_us
+        ), "the id says who raised it where and when"
+        assert change.point_id == 10 + change.row
+        signals.setdefault((change.rule_id, change.row), []).append(
+            OracleChange(
+                change.rule_id,
+                change.row,
+                change.kind.value,
+                int(change.tier_before),
+                int(change.tier),
+                change.value,
+                change.limit,
+                change.changed_at_us,
+                change.raised_at_us,
+                change.found_late,
+            )
+        )
+    return signals
+
+
+def by_oracle(changes: Sequence[OracleChange]) -> dict[tuple[str, int], list[OracleChange]]:
+    signals: dict[tuple[str, int], list[OracleChange]] = {}
+    for change in changes:
+        signals.setdefault((change.rule, change.point), []).append(change)
+    return signals
+
+
+cuts = st.lists(st.integers(1, 12), max_size=12)
+pauses = st.lists(st.sampled_from([None, None, 0, 1, 4, 15]), min_size=60, max_size=60)
+
+
+@settings(max_examples=400, deadline=None)
+@given(stream=streams(), sizes=cuts, ticks=pauses, crashes=st.lists(st.booleans(), min_size=60))
+def test_evaluation_says_what_the_oracle_says_through_cuts_ticks_and_crashes(
+    stream: list[Reading], sizes: list[int], ticks: list[int | None], crashes: list[bool]
+) -> None:
+    expected, memory, store = oracle(), new_memory(TABLE), Store()
+    changes: list[Change] = []
+    for nth, part in enumerate(cut(stream, sizes)):
+        batch = batch_of(part)
+        outcome = evaluate(TABLE, memory, batch)
+        store.keep(outcome, batch)
+        changes += outcome.changes
+        expected.batch(
+            (row, us(second), us(received), value, quality == Quality.SOURCE_BAD,
+             quality == Quality.BACKFILL)
+            for row, second, received, value, quality in part
+        )  # fmt: skip
+        if ticks[nth] is not None:
+            now = us(part[-1][2] + ticks[nth])
+            outcome = tick(TABLE, memory, now)
+            store.keep(outcome)
+            changes += outcome.changes
+            expected.tick(now)
+        store.late |= {each.alarm_id for each in changes if each.found_late}
+        if crashes[nth]:
+            memory = store.memory()
+    assert by_signal(changes) == by_oracle(expected.changes)
+
+
+@settings(max_examples=200, deadline=None)
+@given(stream=streams(late=False), sizes=cuts)
+def test_where_a_stream_is_cut_changes_nothing(stream: list[Reading], sizes: list[int]) -> None:
+    ordered = sorted(stream, key=lambda each: each[1])
+    whole = evaluate(TABLE, new_memory(TABLE), batch_of(ordered))
+    memory = new_memory(TABLE)
+    pieces = Outcome()
+    for part in cut(ordered, sizes):
+        pieces = merge(pieces, evaluate(TABLE, memory, batch_of(part)))
+    assert by_signal(pieces.changes) == by_signal(whole.changes)
+    assert {x for x in pieces.cells if not x.at_rest} == {x for x in whole.cells if not x.at_rest}
+
+
+@settings(max_examples=200, deadline=None)
+@given(stream=streams(late=False), order=st.randoms(use_true_random=False))
+def test_the_order_inside_a_batch_changes_nothing(stream: list[Reading], order: object) -> None:
+    whole = evaluate(TABLE, new_memory(TABLE), batch_of(stream))
+    shuffled = list(stream)
+    order.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert evaluate(TABLE, new_memory(TABLE), batch_of(shuffled)) == whole
+
+
+@settings(max_examples=200, deadline=None)
+@given(stream=streams(), sizes=cuts)
+def test_changes_of_a_batch_are_told_in_data_time(stream: list[Reading], sizes: list[int]) -> None:
+    memory = new_memory(TABLE)
+    for part in cut(stream, sizes):
+        changes = evaluate(TABLE, memory, batch_of(part)).changes
+        # A late find of a worse tier goes back in time: it follows the one it comes after.
+        times = [each.changed_at_us for each in changes if not each.found_late]
+        assert times == sorted(times)
+
+
+@settings(max_examples=150, deadline=None)
+@given(stream=streams(), sizes=cuts)
+def test_reading_the_registry_again_changes_nothing(
+    stream: list[Reading], sizes: list[int]
+) -> None:
+    kept, carried = new_memory(TABLE), new_memory(TABLE)
+    for part in cut(stream, sizes):
+        assert evaluate(TABLE, kept, batch_of(part)) == evaluate(TABLE, carried, batch_of(part))
+        now = us(part[-1][2] + 4)
+        assert tick(TABLE, kept, now) == tick(TABLE, carried, now)
+        carried = carry_over(TABLE, carried, compile_rules(RULES, REGISTRY))
+
+
+ONE = registry([point(10)])
+
+
+def run(table: RuleTable, *values: tuple[float, float]) -> list[tuple[str, str, float]]:
+    """What readings (second, value) of one point tell, each in a batch of its own."""
+    memory = new_memory(table)
+    changes: list[Change] = []
+    for second, value in values:
+        changes += evaluate(table, memory, readings([(0, second, value)])).changes
+    return told(changes)
+
+
+LIMITS = high(2.0, yellow=10.0, orange=20.0)
+
+
+@pytest.mark.parametrize(
+    ("delays", "values", "expected"),
+    [
+        pytest.param((0, 0), [(1, 9.9)], [], id="under its limit nothing is raised"),
+        pytest.param(
+            (0, 0), [(1, 10.0)], [("raised", "yellow", 1)], id="a value on a limit has reached it"
+        ),
+        pytest.param(
+            (0, 0), [(1, 25.0)], [("raised", "orange", 1)],
+            id="a jump raises the worst tier at once",
+        ),
+        pytest.param(
+            (0, 0),
+            [(1, 12.0), (2, 20.0), (3, 17.0), (4, 7.9)],
+            [("raised", "yellow", 1), ("rose", "orange", 2), ("fell", "yellow", 3),
+             ("cleared", "yellow", 4)],
+            id="one alarm rises, falls and clears",
+        ),
+        pytest.param(
+            (0, 0), [(1, 10.0), (2, 8.0)], [("raised", "yellow", 1)],
+            id="inside the deadband the alarm stands",
+        ),
+        pytest.param(
+            (0, 0), [(1, 10.0), (2, math.nan), (3, math.inf)], [("raised", "yellow", 1)],
+            id="what is no number neither raises nor clears",
+        ),
+        pytest.param(
+            (5, 0), [(1, 10.0), (4, 10.0), (5, 9.0), (7, 10.0), (11, 10.0)], [],
+            id="a dip starts the on-delay again",
+        ),
+        pytest.param(
+            (5, 0), [(1, 10.0), (6, 10.0)], [("raised", "yellow", 6)],
+            id="a value that stays for the on-delay raises at its end",
+        ),
+        pytest.param(
+            (5, 0), [(1, 10.0), (9, 9.0)], [("raised", "yellow", 6)],
+            id="the last value stood until the next, so the delay ended in between",
+        ),
+        pytest.param(
+            (5, 0), [(1, 10.0), (3, 25.0), (9, 1.0)],
+            [("raised", "yellow", 6), ("rose", "orange", 8), ("cleared", "orange", 9)],
+            id="each limit counts its own delay",
+        ),
+        pytest.param(
+            (0, 5), [(1, 10.0), (2, 1.0), (6, 1.0)], [("raised", "yellow", 1)],
+            id="before the off-delay is over the alarm stands",
+        ),
+        pytest.param(
+            (0, 5), [(1, 10.0), (2, 1.0), (7, 1.0)],
+            [("raised", "yellow", 1), ("cleared", "yellow", 7)],
+            id="a reading still below at the end of the off-delay clears",
+        ),
+        pytest.param(
+            (0, 5), [(1, 10.0), (2, 1.0), (9, 9.0)], [("raised", "yellow", 1)],
+            id="silence is not recovery, and the deadband ends the way out",
+        ),
+    ],
+)  # fmt: skip
+def test_a_signal_tells(
+    delays: tuple[float, float],
+    values: list[tuple[float, float]],
+    expected: list[tuple[str, str, float]],
+) -> None:
+    each = rule(LIMITS, on_delay_s=delays[0], off_delay_s=delays[1])
+    assert run(compile_rules([each], ONE), *values) == expected
+
+
+def test_an_alarm_says_which_value_crossed_which_limit_under_which_version() -> None:
+    table = compile_rules([rule(LIMITS)], ONE, {"gauge.rule": 7})
+    (change,) = evaluate(table, new_memory(table), readings([(0, 1, 21.5)])).changes
+    assert change == Change(
+        kind=ChangeKind.RAISED,
+        alarm_id=alarm_id_of("gauge.rule", 10, us(1)),
+        row=0,
+        point_id=10,
+        rule_id="gauge.rule",
+        rule_version=7,
+        tier=Tier.ORANGE,
+        tier_before=Tier.NONE,
+        value=21.5,
+        limit=20.0,
+        direction=change.direction.HIGH,
+        changed_at_us=us(1),
+        raised_at_us=us(1),
+        found_late=False,
+    )
+
+
+def test_a_tick_ends_an_on_delay_without_a_reading() -> None:
+    table = compile_rules([rule(LIMITS, on_delay_s=5)], ONE)
+    memory = new_memory(table)
+    evaluate(table, memory, readings([(0, 1, 12.0)]))
+    assert tick(table, memory, us(5.9)).changes == ()
+    (change,) = tick(table, memory, us(60)).changes
+    assert told([change]) == [("raised", "yellow", 6)]
+    assert change.value == 12.0
+
+
+def test_an_older_reading_does_not_clear() -> None:
+    table = compile_rules([rule(LIMITS)], ONE)
+    memory = new_memory(table)
+    assert told(evaluate(table, memory, readings([(0, 10, 12.0)])).changes)
+    assert evaluate(table, memory, readings([(0, 9, 1.0)])) == Outcome()
+
+
+def test_an_excursion_known_only_late_is_one_alarm_that_has_ended() -> None:
+    table = compile_rules([rule(LIMITS)], ONE)
+    memory = new_memory(table)
+    evaluate(table, memory, readings([(0, 60, 1.0)]))
+    flush = readings([(0, second, 12.0) for second in range(10, 50)])
+    changes = evaluate(table, memory, flush).changes
+    assert told(changes) == [("raised", "yellow", 10), ("cleared", "yellow", 60)]
+    assert all(change.found_late for change in changes)
+    worse = evaluate(table, memory, readings([(0, 50, 25.0)])).changes
+    assert told(worse) == [("raised", "orange", 50), ("cleared", "orange", 60)]
+
+
+def test_a_late_reading_raises_nothing_that_would_have_waited() -> None:
+    table = compile_rules([rule(LIMITS, on_delay_s=1)], ONE)
+    memory = new_memory(table)
+    evaluate(table, memory, readings([(0, 60, 1.0)]))
+    assert evaluate(table, memory, readings([(0, 10, 12.0), (0, 20, 12.0)])) == Outcome()
+
+
+def test_backfill_is_evaluated_in_data_time_and_marked() -> None:
+    table = compile_rules([rule(LIMITS)], ONE)
+    backfill = readings([(0, 20, 1.0), (0, 10, 12.0)], received_s=[99, 99],
+                        quality=int(Quality.BACKFILL))  # fmt: skip
+    changes = evaluate(table, new_memory(table), backfill).changes
+    assert told(changes) == [("raised", "yellow", 10), ("cleared", "yellow", 20)]
+    assert all(change.found_late for change in changes)
+
+
+@pytest.mark.parametrize("bit", [Quality.SOURCE_BAD, Quality.OUT_OF_RANGE, Quality.NOT_A_NUMBER])
+def test_a_bad_reading_is_never_compared(bit: Quality) -> None:
+    table = compile_rules([rule(LIMITS)], ONE)
+    assert (
+        evaluate(table, new_memory(table), readings([(0, 1, 99.0)], quality=int(bit))) == Outcome()
+    )
+
+
+def test_an_uncertain_reading_is_compared() -> None:
+    table = compile_rules([rule(LIMITS)], ONE)
+    uncertain = readings([(0, 1, 99.0)], quality=int(Quality.SOURCE_UNCERTAIN))
+    assert len(evaluate(table, new_memory(table), uncertain).changes) == 1
+
+
+STALE = Silence(Tier.BLUE, None, 3.0, 60.0)
+
+
+def test_a_point_that_falls_silent_is_told_once_and_cleared_by_its_next_word() -> None:
+    table = compile_rules([rule(STALE)], ONE)
+    memory = new_memory(table)
+    evaluate(table, memory, readings([(0, 5, 1.0)]))
+    assert tick(table, memory, us(95)).changes == ()
+    (change,) = tick(table, memory, us(96)).changes
+    assert told([change]) == [("raised", "blue", 95)]
+    assert (change.value, change.limit, change.direction.value) == (90.0, 90.0, "stale")
+    assert tick(table, memory, us(200)).changes == ()
+    unusable = readings([(0, 250, math.nan)])
+    assert evaluate(table, memory, unusable).changes == ()
+    (change,) = evaluate(table, memory, readings([(0, 300, 1.0)])).changes
+    assert told([change]) == [("cleared", "blue", 300)]
+    assert change.value == 295.0
+
+
+def test_nobody_is_blamed_for_the_time_the_service_was_deaf() -> None:
+    table = compile_rules([rule(STALE)], ONE)
+    memory = restore(table, heard=[(10, us(0))])
+    assert tick(table, memory, us(589), us(500)).changes == ()
+    (change,) = tick(table, memory, us(591), us(500)).changes
+    assert told([change]) == [("raised", "blue", 590)]
+    assert change.value == 590.0
+
+
+def test_a_point_never_heard_is_missed_from_its_registration_on() -> None:
+    table = compile_rules([rule(STALE)], registry([point(10, registered_s=1000)]))
+    memory = new_memory(table)
+    assert tick(table, memory, us(1090)).changes == ()
+    assert told(tick(table, memory, us(1091)).changes) == [("raised", "blue", 1090)]
+
+
+def test_an_alarm_for_silence_survives_a_restart_without_a_second_one() -> None:
+    table = compile_rules([rule(STALE)], ONE)
+    (change,) = tick(table, new_memory(table), us(100)).changes
+    alarm = OpenAlarmRow(change.alarm_id, change.rule_id, 10, 1, change.raised_at_us)
+    memory = restore(table, open_alarms=[alarm])
+    assert tick(table, memory, us(5000)).changes == ()
+    (cleared,) = evaluate(table, memory, readings([(0, 5001, 1.0)])).changes
+    assert cleared.alarm_id == change.alarm_id
+
+
+def test_an_alarm_whose_rule_is_gone_is_cleared_by_the_next_tick_and_its_cells_removed() -> None:
+    table = compile_rules([rule(LIMITS)], ONE)
+    memory = new_memory(table)
+    (raised,) = evaluate(table, memory, readings([(0, 1, 12.0)])).changes
+    bare = compile_rules([], ONE)
+    memory = carry_over(table, memory, bare)
+    outcome = tick(bare, memory, us(50))
+    assert told(outcome.changes) == [("cleared", "yellow", 50)]
+    assert outcome.changes[0].alarm_id == raised.alarm_id
+    assert all(cell.at_rest for cell in outcome.cells)
+    assert {cell.tier for cell in outcome.cells} == {2, 3}
+    assert tick(bare, memory, us(60)) == Outcome()
+
+
+def test_a_raised_limit_clears_what_stood_at_the_old_one_with_the_next_reading() -> None:
+    table = compile_rules([rule(LIMITS)], ONE)
+    memory = new_memory(table)
+    evaluate(table, memory, readings([(0, 1, 12.0)]))
+    changed = compile_rules([rule(high(2.0, yellow=15.0))], ONE, {"gauge.rule": 2})
+    memory = carry_over(table, memory, changed)
+    assert tick(changed, memory, us(1)).changes == ()
+    (change,) = evaluate(changed, memory, readings([(0, 2, 12.5)])).changes
+    assert told([change]) == [("cleared", "yellow", 2)]
+    assert change.rule_version == 2
+
+
+def test_a_device_in_a_worse_hazard_unit_rises_with_its_next_reading() -> None:
+    each = rule(high(2.0, yellow=10.0, orange=20.0), worse_in_grades=(1,))
+    table = compile_rules([each], ONE)
+    memory = new_memory(table)
+    evaluate(table, memory, readings([(0, 1, 12.0)]))
+    graded = compile_rules([each], registry([point(10, grade=1)]))
+    memory = carry_over(table, memory, graded)
+    changes = list(tick(graded, memory, us(2)).changes)
+    changes += evaluate(graded, memory, readings([(0, 3, 12.0)])).changes
+    assert told(changes) == [("rose", "orange", 3)]
+
+
+def test_points_keep_their_memory_when_rows_move() -> None:
+    table = compile_rules([rule(LIMITS), rule(STALE, "gauge.stale")], ONE)
+    memory = new_memory(table)
+    evaluate(table, memory, readings([(0, 1, 12.0)]))
+    wider = compile_rules(table.rules, registry([point(3), point(10)]))
+    memory = carry_over(table, memory, wider)
+    changes = evaluate(wider, memory, readings([(1, 2, 7.0), (0, 2, 7.0)])).changes
+    assert told(changes) == [("cleared", "yellow", 2)]
+    assert changes[0].point_id == 10
+
+
+def test_only_what_changed_is_to_be_stored() -> None:
+    table = compile_rules([rule(LIMITS, off_delay_s=5)], ONE)
+    memory = new_memory(table)
+    raised = evaluate(table, memory, readings([(0, 1, 12.0)]))
+    assert [(cell.tier, cell.holds, cell.since_us) for cell in raised.cells] == [(2, True, None)]
+    assert evaluate(table, memory, readings([(0, 2, 12.0)])) == Outcome()
+    leaving = evaluate(table, memory, readings([(0, 3, 1.0)]))
+    assert [(cell.tier, cell.holds, cell.since_us) for cell in leaving.cells] == [(2, True, us(3))]
+    (rest,) = evaluate(table, memory, readings([(0, 9, 1.0)])).cells
+    assert rest.at_rest
+
+
+def test_a_merged_outcome_stores_each_limit_once_as_it_is_last() -> None:
+    table = compile_rules([rule(LIMITS)], ONE)
+    memory = new_memory(table)
+    first = evaluate(table, memory, readings([(0, 1, 12.0)]))
+    second = evaluate(table, memory, readings([(0, 2, 1.0)]))
+    merged = merge(first, second)
+    assert told(merged.changes) == [("raised", "yellow", 1), ("cleared", "yellow", 2)]
+    assert [cell.at_rest for cell in merged.cells] == [True]
+
+
+def test_points_without_a_rule_are_left_alone() -> None:
+    table = compile_rules([rule(LIMITS, quantity="y")], ONE)
+    memory = new_memory(table)
+    assert evaluate(table, memory, readings([(0, 1, 1e9), (0, 2, -1e9)])) == Outcome()
+    assert memory.newest_at.tolist() == [us(2)]
+    assert np.isneginf(table.calm_low[0])
