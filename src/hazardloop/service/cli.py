@@ -74,7 +74,12 @@ def _demo_options(command: argparse.ArgumentParser) -> None:
 
 
 def _serve_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--role", choices=("worker", "api", "clerk", "all"), required=True)
+    command.add_argument(
+        "--role", choices=("worker", "api", "clerk", "all", "broker"), required=True
+    )
+    command.add_argument(
+        "--broker", choices=("nats", "mosquitto"), default="nats", help="of role broker (nats)"
+    )
 
 
 def _rules_options(command: argparse.ArgumentParser) -> None:
@@ -146,7 +151,7 @@ def _up(arguments: Arguments) -> int:
 def _serve(arguments: Arguments) -> int:
     from hazardloop.service import serve
 
-    return serve.run(arguments.role, _settings())
+    return serve.run(arguments.role, _settings(), arguments.broker)
 
 
 def _migrate(arguments: Arguments) -> int:

@@ -13,6 +13,7 @@ from hazardloop.service.demo_district import Keys
 from hazardloop.service.embedded.child import Child
 from hazardloop.service.embedded.home import occupied
 from hazardloop.service.embedded.installation import Installation, own_command, require_ports
+from hazardloop.service.embedded.supervisor import for_ever
 from hazardloop.service.embedded.templates import write_private
 from hazardloop.service.settings import Settings
 from hazardloop.service.up import meaning
@@ -63,7 +64,7 @@ async def run(settings: Settings, options: Options) -> int:
             say("fleet is on its way")
             await asyncio.to_thread(_announce, installation, keys)
             if options.for_s is None:
-                await asyncio.Event().wait()
+                await for_ever()
             else:
                 await asyncio.sleep(options.for_s)
                 await _summary(installation, home, options.for_s)
@@ -100,10 +101,8 @@ def _fleet(installation: Installation, keys: Keys, speed: float) -> Child:
 
 def _tell(installation: Installation, keys: Keys) -> None:
     """Writes demo.json anew: a process has another id."""
-    names = {
-        installation.broker.child.name if installation.broker else "": "broker",
-        "postgres": "database",
-    }
+    door = installation.door
+    names = {door.broker.child.name if door else "": "broker", "postgres": "database"}
     running = {names.get(name, name): pids for name, pids in installation.supervisor.pids().items()}
     wanted = ("worker", "api", "clerk", "broker", "database")
     write_private(
@@ -129,7 +128,8 @@ def _announce(installation: Installation, keys: Keys) -> None:
     gateway = keys.try_gateway()
     print(f"a gateway to play with: {gateway['username']} / {gateway['password']}")
     print(
-        f"  mosquitto_pub -h {installation.mqtt_address.rpartition(':')[0]} -p {installation.mqtt_port}"
+        f"  mosquitto_pub -h {installation.mqtt_address.rpartition(':')[0]}"
+        f" -p {installation.mqtt_port}"
         f" -u {gateway['username']} -P {gateway['password']} -q 1"
         f" -t hl/v1/{gateway['enterprise']}/{gateway['gateway']}/telemetry"
         """ -m '{"values": {"GD-TRY.lel": 60}}'"""

@@ -1,12 +1,12 @@
 """`hazardloop up`: a whole service on one machine, ready for its first enterprise."""
 
-import asyncio
 import secrets
 from typing import Final
 
 from hazardloop.service import database, logs
 from hazardloop.service.embedded.home import occupied
 from hazardloop.service.embedded.installation import Installation, require_ports
+from hazardloop.service.embedded.supervisor import for_ever
 from hazardloop.service.passwords import hash_password
 from hazardloop.service.settings import Settings
 
@@ -35,7 +35,7 @@ async def run(settings: Settings, mqtt_host: str, mqtt_port: int, broker: str) -
             if password:
                 print(f"first login   admin / {password}   (shown once: write it down)")
             print("Ctrl-C stops everything", flush=True)
-            await asyncio.Event().wait()
+            await for_ever()
 
         installation = Installation(
             settings, mqtt_host, mqtt_port, broker, say=say, furnish=furnish

@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from hazardloop.service.embedded.child import Child
 from hazardloop.service.errors import EmbeddedFailed, ServiceError
@@ -121,3 +122,46 @@ def reason(child: Child) -> str:
     if code is not None and code < 0:
         return f"killed by signal {-code}"
     return child.last_words()
+
+
+async def until_signal(
+    supervisor: Supervisor, work: Coroutine[Any, Any, None], say: Callable[[str], None]
+) -> None:
+    """Does `work` until it is done or SIGTERM, SIGINT or SIGHUP comes; no child is left afterwards.
+
+    A second signal ends the children by force. What `work` raises is raised when all have ended.
+    """
+    stop = asyncio.Event()
+
+    def interrupt() -> None:
+        if stop.is_set():
+            supervisor.kill()
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, interrupt)
+    working = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await first_of(working, stopping)
+    finally:
+        stop.set()
+        say("stopping")
+        await supervisor.stop()
+
+
+async def first_of(*tasks: "asyncio.Future[Any]") -> None:
+    """Returns, or raises, as the first of `tasks` does; the others are cancelled."""
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def for_ever() -> None:
+    """Never returns."""
+    await asyncio.Event().wait()
