@@ -71,7 +71,7 @@ class _Once:
 def exposition(extra: Iterable[Metric]) -> bytes:
     """All figures of all processes of this service, with `extra`, in Prometheus text format."""
     registry = CollectorRegistry()
-    registry.register(_Once(extra))  # type: ignore[arg-type]
+    registry.register(_Once(extra))
     folder = os.environ.get(metrics_folder.VARIABLE)
     if folder:
         metrics_folder.forget_ended(Path(folder))

@@ -1,0 +1,321 @@
+"""Alarms: history, detail, the snapshot of the live list, and the acknowledgement."""
+
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+from fastapi import APIRouter, Query, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from hazardloop.alarms.alarm import TIER_BY_NAME, Tier
+from hazardloop.service.api import alarm_queries, lookup
+from hazardloop.service.api.access import Account, Actor, Conn, Now, require
+from hazardloop.service.api.alarm_queries import MOST_OPEN, OPEN_IDS, compact, no_counts
+from hazardloop.service.api.alarm_views import (
+    ID,
+    SELECT,
+    Alarm,
+    AlarmLine,
+    alarm_line,
+    episode,
+)
+from hazardloop.service.api.live_feed import encode
+from hazardloop.service.api.paging import Listing, Paging, listing
+from hazardloop.service.api.problems import Problem, problems
+from hazardloop.service.api.rows import fetch, fetch_one
+from hazardloop.service.api.schema import Body, Text
+from hazardloop.service.database import Connection
+
+router = APIRouter(tags=["alarms"])
+
+TierName = Literal["blue", "yellow", "orange", "red"]
+State = Literal["active", "cleared", "open"]
+
+LIST: Final = f"""{SELECT}
+     WHERE {lookup.matches("enterprise", "enterprise")} AND {lookup.matches("device", "device")}
+       AND {lookup.matches("point", "point")}
+       AND (%(kind)s::text IS NULL OR x.kind = %(kind)s)
+       AND (%(tiers)s::int[] IS NULL OR a.tier = ANY (%(tiers)s))
+       AND (%(acknowledged)s::boolean IS NULL
+            OR (a.acknowledged_at IS NOT NULL) = %(acknowledged)s)
+       AND (%(from)s::timestamptz IS NULL OR a.raised_at >= %(from)s)
+       AND (%(to)s::timestamptz IS NULL OR a.raised_at < %(to)s)
+       AND (%(at)s::timestamptz IS NULL OR (a.raised_at, a.alarm_id) < (%(at)s, %(before)s::uuid))
+       {{state}}
+     ORDER BY a.raised_at DESC, a.alarm_id DESC LIMIT %(limit)s"""
+STATES: Final = {
+    None: "",
+    "active": "AND a.cleared_at IS NULL",
+    "cleared": "AND a.cleared_at IS NOT NULL",
+    "open": f"AND a.alarm_id IN ({OPEN_IDS})",
+}
+
+
+@router.get("/alarms", dependencies=[require("alarms.read")])
+async def list_alarms(
+    conn: Conn,
+    page: Paging,
+    account: Actor,
+    state: Annotated[
+        State | None, Query(description="`open`: active, or with a case that is not closed.")
+    ] = None,
+    tier: Annotated[list[TierName] | None, Query(description="May be given several times.")] = None,
+    enterprise: str | None = None,
+    kind: Annotated[str | None, Query(description="Kind of device.")] = None,
+    device: str | None = None,
+    point: str | None = None,
+    acknowledged: bool | None = None,
+    since: Annotated[
+        AwareDatetime | None, Query(alias="from", description="First instant of raising.")
+    ] = None,
+    until: Annotated[
+        AwareDatetime | None, Query(alias="to", description="First instant after.")
+    ] = None,
+) -> Listing[AlarmLine]:
+    """Alarms, newest first; an enterprise user sees its own only."""
+    at, before = _after(page.after)
+    rows = await fetch(
+        conn,
+        LIST.format(state=STATES[state]),
+        {
+            "enterprise": enterprise,
+            "device": device,
+            "point": point,
+            "kind": kind,
+            "tiers": [int(TIER_BY_NAME[name]) for name in tier] if tier else None,
+            "acknowledged": acknowledged,
+            "from": since,
+            "to": until,
+            "at": at,
+            "before": before,
+            "limit": page.limit + 1,
+        },
+    )
+    lines = [alarm_line(row, account) for row in rows]
+    return listing(lines, page, key=lambda one: (one.raised_at, one.id))
+
+
+def _after(key: tuple[Any, ...] | None) -> tuple[datetime | None, str | None]:
+    match key:
+        case None:
+            return None, None
+        case (datetime() as at, str() as before):
+            return at, before
+    raise Problem("bad_request", "this cursor is of another list")
+
+
+class SnapshotOut(BaseModel):
+    """All open alarms at once; goes with the stream."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "seq": 41,
+                    "epoch": "3f0c2b1e-6a57-4f0e-9a55-0f6a3f1c2d4e",
+                    "as_of": "2026-11-22T01:12:07.120Z",
+                    "total": 1,
+                    "truncated": False,
+                    "items": [
+                        {
+                            "id": ID,
+                            "ver": 2,
+                            "tier": "orange",
+                            "kind": "gas_detector.lel.high",
+                            "cond": "active",
+                            "wf": "new",
+                            "ent": ["E003", "示范化工有限公司"],
+                            "dev": ["GD-101", "可燃气体探测器"],
+                            "pt": "GD-101.lel",
+                            "dir": "high",
+                            "raised": "2026-11-22T01:12:07.120Z",
+                            "upd": "2026-11-22T01:12:07.180Z",
+                            "tier_now": "orange",
+                            "stage": "dispatched",
+                            "loc": "3号罐区东侧",
+                            "val": 62.4,
+                            "unit": "%{LEL}",
+                            "lim": 50.0,
+                            "case": "d0b7c6f4-4c55-5b1e-9d52-6a1f0a9f2c31",
+                            "rev": 2,
+                            "due": ["sign", "2026-11-22T01:22:07.120Z"],
+                        }
+                    ],
+                }
+            ]
+        }
+    )
+    seq: int = Field(description="The stream's events up to this number are in it.")
+    epoch: UUID
+    as_of: datetime
+    total: int
+    truncated: bool = Field(description=f"There are more than {MOST_OPEN}; the least severe lack.")
+    items: list[dict[str, Any]] = Field(description="Compact alarms; what is empty is left out.")
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """The same, as it is encoded."""
+
+    seq: int
+    epoch: UUID
+    as_of: datetime
+    total: int
+    truncated: bool
+    items: list[alarm_queries.Compact]
+
+
+@router.get(
+    "/alarms/open",
+    dependencies=[require("alarms.read")],
+    responses={200: {"model": SnapshotOut}},
+)
+async def open_alarms(conn: Conn, now: Now) -> Response:
+    """The live list: every alarm whose signal is active or whose case is not closed.
+
+    Worst tier first, then newest. `seq` is read before the alarms, so that nothing can be missing
+    between this and the stream; what the stream repeats changes nothing.
+    """
+    epoch, seq = await alarm_queries.live_position(conn)
+    found = await alarm_queries.open_alarms(conn)
+    truncated = len(found) > MOST_OPEN
+    snapshot = Snapshot(
+        seq=seq,
+        epoch=epoch,
+        as_of=now,
+        total=await alarm_queries.count_open(conn) if truncated else len(found),
+        truncated=truncated,
+        items=[compact(facts) for facts in found[:MOST_OPEN]],
+    )
+    return Response(encode(snapshot), media_type="application/json")
+
+
+class TierCounts(BaseModel):
+    """How many open alarms of one tier."""
+
+    open: int
+    unacked: int
+    overdue: int = Field(description="Whose case has a duty that is past its time.")
+
+
+class CountsOut(BaseModel):
+    """How many alarms are open, by tier."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "tiers": {
+                        "red": {"open": 1, "unacked": 1, "overdue": 0},
+                        "orange": {"open": 3, "unacked": 0, "overdue": 1},
+                        "yellow": {"open": 8, "unacked": 5, "overdue": 0},
+                        "blue": {"open": 2, "unacked": 0, "overdue": 0},
+                    },
+                    "seq": 41,
+                }
+            ]
+        }
+    )
+    tiers: dict[TierName, TierCounts]
+    seq: int
+
+
+@router.get("/alarms/counts", dependencies=[require("alarms.read")])
+async def count_alarms(conn: Conn, now: Now, account: Actor) -> CountsOut:
+    """Open, unacknowledged and overdue alarms by tier, as the stream's `counts`."""
+    _, seq = await alarm_queries.live_position(conn)
+    counts = await alarm_queries.counts(conn, now)
+    return CountsOut.model_validate(
+        {"tiers": counts.get(account.enterprise_id) or no_counts(), "seq": seq}
+    )
+
+
+@router.get(
+    "/alarms/{alarm_id}",
+    dependencies=[require("alarms.read")],
+    responses=problems("not_found"),
+)
+async def get_alarm(alarm_id: UUID, conn: Conn, account: Actor) -> Alarm:
+    """One alarm with its limits, its episodes, its case, and what the asker may do now."""
+    return await alarm_by_id(conn, alarm_id, account)
+
+
+EPISODES: Final = "SELECT * FROM alarm_change WHERE alarm_id = %(id)s ORDER BY version"
+
+
+async def alarm_by_id(conn: Connection, alarm_id: UUID, account: Account) -> Alarm:
+    """The alarm as `account` is shown it. Problem not_found."""
+    row = await fetch_one(conn, f"{SELECT} WHERE a.alarm_id = %(id)s", {"id": alarm_id})
+    if row is None:
+        raise Problem("not_found", f"no alarm {alarm_id} is known here")
+    episodes = await fetch(conn, EPISODES, {"id": alarm_id})
+    line = alarm_line(row, account)
+    return Alarm(**dict(line), episodes=[episode(one) for one in episodes])
+
+
+class AcknowledgeIn(Body):
+    """That a person saw an alarm."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"version": 3, "note": "已电话核实"}]}
+    )
+    version: int | None = Field(
+        default=None,
+        ge=1,
+        le=2**31 - 1,
+        description="What was seen; refused if the tier rose since.",
+    )
+    note: Text | None = None
+
+
+LOCK: Final = """
+    SELECT a.tier, a.acknowledged_at, a.acknowledged_by,
+           (SELECT max(tier) FROM alarm_change
+             WHERE alarm_change.alarm_id = a.alarm_id AND change IN ('raised', 'tier')
+               AND (%(seen)s::int IS NULL OR version <= %(seen)s)) AS tier_seen
+      FROM alarm a WHERE a.alarm_id = %(id)s FOR UPDATE OF a"""
+ACKNOWLEDGE: Final = """
+    WITH seen AS (
+        UPDATE alarm SET acknowledged_at = %(now)s, acknowledged_by = %(by)s,
+               acknowledge_note = %(note)s, version = version + 1
+         WHERE alarm_id = %(id)s RETURNING alarm_id, version, tier_now
+    ) INSERT INTO alarm_change (alarm_id, version, change, tier, changed_at, actor, note)
+      SELECT alarm_id, version, 'acknowledged', tier_now, %(now)s, %(by)s, %(note)s FROM seen"""
+
+
+@router.post(
+    "/alarms/{alarm_id}/acknowledge",
+    dependencies=[require("alarms.acknowledge")],
+    responses=problems("not_found", "changed", "already_acknowledged"),
+)
+async def acknowledge(
+    alarm_id: UUID, body: AcknowledgeIn, conn: Conn, account: Actor, now: Now
+) -> Alarm:
+    """Say that you saw it: it stops flashing for everybody. Handling it goes on by itself.
+
+    409 `changed` with the alarm as `current`: its tier rose above what you saw at `version`.
+    A tier that rises later takes the acknowledgement away again.
+    """
+    row = await fetch_one(conn, LOCK, {"id": alarm_id, "seen": body.version})
+    if row is None:
+        raise Problem("not_found", f"no alarm {alarm_id} is known here")
+    current = await alarm_by_id(conn, alarm_id, account)
+    if row["acknowledged_at"] is not None:
+        raise Problem(
+            "already_acknowledged",
+            f"by {row['acknowledged_by']}",
+            current=current.model_dump(mode="json"),
+        )
+    if row["tier"] > (row["tier_seen"] or 0):
+        raise Problem(
+            "changed",
+            f"the tier rose to {Tier(row['tier']).wire} since version {body.version}",
+            current=current.model_dump(mode="json"),
+        )
+    await conn.execute(
+        ACKNOWLEDGE,
+        {"id": alarm_id, "now": now, "by": account.username, "note": body.note},
+    )
+    acknowledged = await alarm_by_id(conn, alarm_id, account)
+    await conn.execute("SELECT note_live_changes(%s::uuid[])", [[alarm_id]])
+    return acknowledged

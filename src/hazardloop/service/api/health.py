@@ -1,0 +1,147 @@
+"""Is it alive, can it do its job, and the figures for Prometheus."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final
+
+import psycopg
+import psycopg_pool
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client.core import GaugeMetricFamily, Metric
+from pydantic import ConfigDict
+
+from hazardloop.alarms.alarm import Stage, Tier
+from hazardloop.service import metrics
+from hazardloop.service.api.access import Here, public
+from hazardloop.service.api.rows import fetch, fetch_one
+from hazardloop.service.api.schema import Out
+from hazardloop.service.api.site import Site
+from hazardloop.service.database import Connection, require_schema
+from hazardloop.service.errors import SchemaWrong
+
+router = APIRouter(tags=["operation"])
+
+BEAT_FRESH_S: Final = 10.0
+"""A process whose newest sign of life is older is taken to be gone."""
+ABSENT: Final = (psycopg.Error, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed, OSError)
+OK: Final = "ok"
+
+
+class Alive(Out):
+    """The process answers."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "alive"}]})
+    status: str = "alive"
+
+
+class Ready(Out):
+    """Which part can do its job, and what is wrong with the others."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "ready": True,
+                    "parts": {"database": "ok", "schema": "ok", "worker": "ok", "broker": "ok"},
+                }
+            ]
+        }
+    )
+    ready: bool
+    parts: dict[str, str]
+
+
+@router.get("/healthz", dependencies=[public()])
+async def alive() -> Alive:
+    """Answers while the process lives; says nothing of what it depends on."""
+    return Alive()
+
+
+@router.get(
+    "/readyz",
+    dependencies=[public()],
+    responses={503: {"model": Ready, "description": "Some part cannot do its job."}},
+)
+async def ready(here: Here, response: Response) -> Ready:
+    """Whether alarms are being raised and shown: database, schema, worker and its broker."""
+    parts = await _parts(here)
+    fine = all(part == OK for part in parts.values())
+    response.status_code = 200 if fine else 503
+    return Ready(ready=fine, parts=parts)
+
+
+NEWEST_BEAT: Final = """
+    SELECT extract(epoch FROM clock_timestamp() - beat_at)::float8 AS age_s, detail
+      FROM process_heartbeat WHERE role = 'worker' ORDER BY beat_at DESC LIMIT 1"""
+
+
+async def _parts(here: Site) -> dict[str, str]:
+    unknown = "not known while the database is away"
+    parts = {"database": OK, "schema": unknown, "worker": unknown, "broker": unknown}
+    try:
+        async with asyncio.timeout(5), here.pool.connection() as conn:
+            try:
+                await require_schema(conn)
+                parts["schema"] = OK
+            except SchemaWrong as error:
+                return parts | {"schema": str(error), "worker": "not known", "broker": "not known"}
+            return parts | _worker(await fetch_one(conn, NEWEST_BEAT))
+    except (*ABSENT, TimeoutError):
+        return parts | {"database": "does not answer: start PostgreSQL"}
+
+
+def _worker(beat: dict[str, Any] | None) -> dict[str, str]:
+    if beat is None:
+        return {"worker": "none has run yet: start one", "broker": "not known without a worker"}
+    if beat["age_s"] > BEAT_FRESH_S:
+        return {
+            "worker": f"silent for {beat['age_s']:.0f} s: start it again",
+            "broker": "not known without a worker",
+        }
+    broker = beat["detail"].get("broker", "connected")
+    return {"worker": OK, "broker": OK if broker == "connected" else str(broker)}
+
+
+@router.get("/metrics", dependencies=[public()], response_class=Response)
+async def figures(here: Here) -> Response:
+    """All processes' figures in Prometheus text format; gauges of the database are left out while
+    it is away.
+    """
+    try:
+        async with asyncio.timeout(5), here.pool.connection() as conn:
+            families = list(await _from_database(conn))
+    except (*ABSENT, TimeoutError):
+        families = []
+    return Response(metrics.exposition(families), media_type=CONTENT_TYPE_LATEST)
+
+
+ACTIVE: Final = "SELECT tier, count(*) AS number FROM alarm WHERE cleared_at IS NULL GROUP BY tier"
+OVERDUE: Final = """
+    SELECT stage, count(*) AS number FROM disposal_case
+     WHERE stage <> 'closed' AND stage_due_at < now() GROUP BY stage"""
+ONLINE: Final = "SELECT count(*) AS number FROM gateway WHERE online"
+
+
+async def _from_database(conn: Connection) -> Iterable[Metric]:
+    active = GaugeMetricFamily(
+        "hazardloop_alarms_active", "Alarms whose signal is active.", labels=["tier"]
+    )
+    counts = {row["tier"]: row["number"] for row in await fetch(conn, ACTIVE)}
+    for tier in Tier:
+        if tier:
+            active.add_metric([tier.wire], counts.get(int(tier), 0))
+    overdue = GaugeMetricFamily(
+        "hazardloop_cases_overdue", "Cases past the time of what is owed.", labels=["stage"]
+    )
+    counts = {row["stage"]: row["number"] for row in await fetch(conn, OVERDUE)}
+    for stage in Stage:
+        if stage is not Stage.CLOSED:
+            overdue.add_metric([stage.value], counts.get(stage.value, 0))
+    row = await fetch_one(conn, ONLINE)
+    online = GaugeMetricFamily(
+        "hazardloop_gateways_online",
+        "Gateways that say they are online.",
+        value=row["number"] if row else 0,
+    )
+    return active, overdue, online

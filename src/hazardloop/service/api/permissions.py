@@ -1,0 +1,31 @@
+"""Which role may do what: the one table, and nothing that is not in it."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from hazardloop.alarms.alarm import Role
+
+EVERYONE: Final = frozenset(Role)
+DISPOSERS: Final = frozenset({Role.ENTERPRISE, Role.OPERATOR, Role.SUPERVISOR, Role.AUTHORITY})
+"""Those who take part in handling; administrators, auditors and testers never do."""
+
+PERMISSIONS: Final[Mapping[str, frozenset[Role]]] = {
+    "session.own": EVERYONE,
+    "registry.read": EVERYONE,
+    "registry.write": frozenset({Role.ADMIN, Role.SUPERVISOR}),
+    "readings.read": EVERYONE,
+    "dead_letters.read": EVERYONE - {Role.TESTER},
+    "alarms.read": EVERYONE,
+    "alarms.acknowledge": frozenset({Role.OPERATOR, Role.SUPERVISOR}),
+    "cases.read": EVERYONE,
+    "cases.step": DISPOSERS,
+    "cases.attach": DISPOSERS,
+    "cases.permit": frozenset({Role.SUPERVISOR}),
+    "figures.read": EVERYONE,
+}
+"""`cases.step` opens the door; which step who may take then is the table of alarms/lifecycle.py."""
+
+
+def permissions_of(role: Role) -> tuple[str, ...]:
+    """Names of all that `role` may do, sorted."""
+    return tuple(sorted(name for name, roles in PERMISSIONS.items() if role in roles))

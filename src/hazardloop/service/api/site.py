@@ -1,0 +1,48 @@
+"""What every request of one api process shares."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from hazardloop.service.api.broadcast import Broadcast
+from hazardloop.service.api.throttle import Throttle
+from hazardloop.service.database import Pool
+from hazardloop.service.passwords import Passwords
+from hazardloop.service.settings import Settings
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Built once when the api starts, handed to every request."""
+
+    settings: Settings
+    pool: Pool
+    broadcast: Broadcast
+    passwords: Passwords
+    throttle: Throttle
+    kinds: Mapping[str, Any]
+    """Device kinds by code."""
+
+
+def site_of(request: Request) -> Site:
+    """The site of the app that got `request`."""
+    site: Site = request.app.state.site
+    return site
+
+
+def instant_of(request: Request) -> datetime:
+    """Now, the same through one request."""
+    clock: Callable[[], datetime] = request.app.state.clock
+    return clock()
+
+
+Here = Annotated[Site, Depends(site_of)]
+Now = Annotated[datetime, Depends(instant_of)]
