@@ -1,10 +1,10 @@
-"""Which readings of a batch were delivered before."""
+"""Which readings of a batch were delivered before, and which come after newer ones."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from hazardloop.devices.readings import Bools, Readings, Times
+from hazardloop.devices.readings import NEVER, Bools, Readings, Times
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,10 @@ class Novelty:
     repeated: Bools
     """(n,) an earlier reading of this very batch has the same point and time."""
     doubtful: Bools
-    """(n,) not newer than what was seen of its point: stored already, or late. Ask the table."""
+    """(n,) not newer than what was seen of its point before this batch: stored already, or late.
+    Ask the table."""
+    late: Bools
+    """(n,) older than something of its point that came before it, in this batch or earlier."""
 
 
 def novelty(readings: Readings, newest: Times) -> Novelty:
@@ -24,13 +27,37 @@ def novelty(readings: Readings, newest: Times) -> Novelty:
         readings: n of them, in the order they came.
         newest: (rows,) us of the newest reading seen of each point; NEVER = none.
     """
-    order = np.lexsort((np.arange(len(readings)), readings.observed_at, readings.row))
+    n = len(readings)
+    if n == 0:
+        nothing = np.zeros(0, np.bool_)
+        return Novelty(nothing, nothing, nothing)
+    before = newest[readings.row]
+    order = np.lexsort((np.arange(n), readings.observed_at, readings.row))
     row, observed_at = readings.row[order], readings.observed_at[order]
-    repeated = np.zeros(len(readings), np.bool_)
+    repeated = np.zeros(n, np.bool_)
     repeated[order[1:]] = (row[1:] == row[:-1]) & (observed_at[1:] == observed_at[:-1])
-    return Novelty(repeated, (readings.observed_at <= newest[readings.row]) & ~repeated)
+    doubtful = (readings.observed_at <= before) & ~repeated
+    late = (readings.observed_at < before) | _overtaken(readings)
+    return Novelty(repeated, doubtful, late)
+
+
+def _overtaken(readings: Readings) -> Bools:
+    """(n,) a newer reading of the same point came before, in this batch."""
+    order = np.argsort(readings.row, kind="stable")
+    since_first = readings.observed_at - readings.observed_at.min()
+    # One number line for all points, each on its own stretch, so that one running maximum serves
+    # all: 35 days in us times a million points stays below 2**63.
+    line = (readings.row.astype(np.int64) * (since_first.max() + 1) + since_first)[order]
+    overtaken = np.empty(len(readings), np.bool_)
+    overtaken[order] = line < np.maximum.accumulate(line)
+    return overtaken
 
 
 def see(readings: Readings, newest: Times) -> None:
     """Raises `newest` in place to the newest of these readings."""
     np.maximum.at(newest, readings.row, readings.observed_at)
+
+
+def nothing_seen(points: int) -> Times:
+    """(points,) no point has been heard."""
+    return np.full(points, NEVER, np.int64)

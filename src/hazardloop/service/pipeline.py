@@ -18,13 +18,13 @@ from hazardloop.alarms import evaluation
 from hazardloop.alarms.annunciation import Annunciator
 from hazardloop.alarms.memory import Memory, carry_over
 from hazardloop.devices import store as registry_store
-from hazardloop.devices.readings import NEVER, Bools, Quality, Readings, Times, concatenate
+from hazardloop.devices.readings import Bools, Quality, Readings, Times, concatenate
 from hazardloop.devices.wire import Reason
 from hazardloop.ingest import store as reading_store
 from hazardloop.ingest.batching import Batch
 from hazardloop.ingest.decoding import Reject, decode
 from hazardloop.ingest.letters import Notes, dead_letters
-from hazardloop.ingest.repeats import novelty, see
+from hazardloop.ingest.repeats import nothing_seen, novelty, see
 from hazardloop.ingest.subscription import Subscription, now_us
 from hazardloop.service import heartbeat, metrics
 from hazardloop.service.database import SteadyConnection
@@ -169,7 +169,7 @@ class Worker:
                 )
             )
             again[doubtful[stored]] = True
-            readings.quality[doubtful[~stored]] |= Quality.LATE
+        readings.quality[how_new.late & ~again] |= Quality.LATE
         return again
 
     def _told_again(self, repeats: Readings, batch: Batch) -> list[Reject]:
@@ -210,7 +210,7 @@ class Worker:
     async def _take_over(self, site: Site) -> None:
         """Goes on with a registry that changed; what is remembered of a point stays with it."""
         await self.ahead.join()
-        newest = np.full(len(site.registry), NEVER, np.int64)
+        newest = nothing_seen(len(site.registry))
         for row, point_id in enumerate(self.site.registry.point_id.tolist()):
             if (new_row := site.registry.row_of.get(point_id)) is not None:
                 newest[new_row] = self.newest[row]

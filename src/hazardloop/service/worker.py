@@ -11,16 +11,15 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from hazardloop.alarms import store as alarm_store
 from hazardloop.alarms.annunciation import Annunciator, BrokerAddress
 from hazardloop.alarms.memory import Memory, restore
-from hazardloop.devices.readings import NEVER, Times
+from hazardloop.devices.readings import Times
 from hazardloop.devices.wire import uplink_filters
 from hazardloop.ingest import store as reading_store
 from hazardloop.ingest.batching import BatchLimits
 from hazardloop.ingest.options import SubscriptionOptions
+from hazardloop.ingest.repeats import nothing_seen
 from hazardloop.ingest.subscription import Subscription
 from hazardloop.service.database import Connection, SteadyConnection, connect, require_schema
 from hazardloop.service.keeping import Keeper
@@ -94,7 +93,7 @@ async def _remembered(connection: Connection, site: Site) -> tuple[Memory, Times
         [(newest.point_id, newest.received_us) for newest in usable],
         [alarm for alarm in alarms if alarm.cleared_us is not None],
     )
-    newest = np.full(len(site.registry), NEVER, np.int64)
+    newest = nothing_seen(len(site.registry))
     for point_id, observed_us in await reading_store.newest_times(connection):
         if (row := site.registry.row_of.get(point_id)) is not None:
             newest[row] = observed_us
