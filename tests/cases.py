@@ -2,15 +2,27 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
 
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
-from hazardloop.alarms import case_store
-from hazardloop.alarms.alarm import Tier
+from hazardloop.alarms import case_store, disposal
+from hazardloop.alarms.alarm import Action, Actor, Case, Role, Stage, Step, Tier, Verdict
+from hazardloop.alarms.case_store import Evidence
+
+OFFICER: Final = Actor("li", "李四", Role.AUTHORITY)
+SUPERVISOR: Final = Actor("wang", "王五", Role.SUPERVISOR)
+REPORT: Final[dict[str, Any]] = {
+    "cause": "法兰泄漏",
+    "measures": "更换垫片",
+    "responsible": "张三",
+    "funds": "2000 元",
+    "deadline": date(2026, 12, 1),
+    "plan": "停车检修",
+}
 
 RAISED_AT: Final = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
 """When the alarms of these tests are raised and their cases dispatched."""
@@ -120,3 +132,58 @@ async def as_request(conninfo: str, scope: str) -> AsyncIterator[AsyncConnection
         await conn.execute("SET LOCAL ROLE hazardloop_api")
         await conn.execute("SELECT set_config('hazardloop.scope', %s, true)", [scope])
         yield conn
+
+
+class Desk:
+    """A database with a district, and people who step on its cases."""
+
+    def __init__(self, conninfo: str, owner: AsyncConnection[Any], ids: dict[str, int]) -> None:
+        self.conninfo = conninfo
+        self.owner = owner
+        self.site = Actor("zhang", "张三", Role.ENTERPRISE, ids["E1"])
+        self.scope = {"E1": str(ids["E1"]), "E2": str(ids["E2"])}
+
+    async def load(self, case_id: UUID) -> Case:
+        case = await case_store.load_case(self.owner, case_id)
+        assert case is not None
+        return case
+
+    async def take(self, case_id: UUID, action: Action, actor: Actor, **content: Any) -> Case:
+        """One step on the revision as it is, in a transaction of a request."""
+        content.setdefault("revision", (await self.load(case_id)).revision)
+        content.setdefault("taken_at", RAISED_AT + timedelta(minutes=1))
+        scope = self.scope["E1"] if actor.role is Role.ENTERPRISE else "*"
+        async with as_request(self.conninfo, scope) as conn:
+            return await disposal.take_step(conn, case_id, Step(action, actor, **content))
+
+    async def attach(self, case_id: UUID, caption: str | None = None) -> Case:
+        evidence = Evidence(
+            uuid4(), case_id, "阀门.jpg", "image/jpeg", 3, bytes(32), "zhang", RAISED_AT
+        )
+        async with as_request(self.conninfo, self.scope["E1"]) as conn:
+            return await disposal.attach_evidence(conn, evidence, self.site, caption)
+
+    async def bring_to(self, case_id: UUID, stage: Stage) -> None:
+        """Walks the case along the straight path to `stage`."""
+        walk: list[tuple[Stage, Action, Actor, dict[str, Any]]] = [
+            (Stage.DISPATCHED, Action.SIGN, self.site, {}),
+            (Stage.SIGNED, Action.SIGN, OFFICER, {}),
+            (Stage.VERIFIED, Action.VERIFY, self.site, {"verdict": Verdict.REAL}),
+            (Stage.HANDLING, Action.HANDLE, self.site, {}),
+            (Stage.SUBMITTED, Action.SUBMIT, self.site, REPORT),
+            (Stage.CLOSED, Action.CLOSE, OFFICER, {}),
+        ]
+        if stage is Stage.DISPATCHED:
+            return
+        for reached, action, actor, content in walk:
+            case = await self.load(case_id)
+            if action is Action.SUBMIT and case.tier >= Tier.ORANGE:
+                await self.attach(case_id)
+            await self.take(case_id, action, actor, **content)
+            if reached is stage:
+                return
+
+    async def rows(self, query: str, *arguments: Any) -> list[dict[str, Any]]:
+        async with self.owner.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(query, arguments)
+            return await cursor.fetchall()

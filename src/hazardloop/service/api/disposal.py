@@ -114,6 +114,7 @@ async def post_step(
         "forbidden", "not_found", "too_large", "unsupported_media_type", "bad_request"
     ),
     openapi_extra={"requestBody": uploads.REQUEST_BODY},
+    max_body_size=uploads.BOUNDED_HERE,
 )
 async def post_evidence(
     case_id: UUID, request: Request, actor: Actor, here: Here, now: Now
