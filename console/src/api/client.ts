@@ -1,0 +1,104 @@
+// The one HTTP client. The session is a cookie that scripts cannot read; nothing is kept here.
+import { noteServerTime } from "../core/clock.ts";
+import type {
+  Alarm, Case, Counts, DeviceKind, Me, Page, ReadingItem, Snapshot,
+} from "./model.ts";
+
+const PREFIX = "/api/v1";
+
+/** An answer that is not a success, with the machine word and extras of its problem document. */
+export class ApiError extends Error {
+  readonly status: number;
+  readonly code: string;
+  readonly problem: Readonly<Record<string, unknown>>;
+  readonly retryAfterS: number | null;
+
+  constructor(status: number, problem: Record<string, unknown>, retryAfterS: number | null = null) {
+    super(String(problem["detail"] ?? problem["title"] ?? `HTTP ${status}`));
+    this.status = status;
+    this.code = String(problem["code"] ?? "");
+    this.problem = problem;
+    this.retryAfterS = retryAfterS;
+  }
+}
+
+/** The server gave no answer at all. */
+export class Unreachable extends Error {}
+
+let signedOut: () => void = () => {};
+/** Called when the server no longer knows the session. */
+export function whenSignedOut(callback: () => void): void {
+  signedOut = callback;
+}
+
+type Query = Record<string, string | number | undefined>;
+
+function address(path: string, query: Query = {}): string {
+  const pairs = Object.entries(query).filter(([, value]) => value !== undefined);
+  const text = new URLSearchParams(pairs.map(([key, value]) => [key, String(value)])).toString();
+  return PREFIX + path + (text ? `?${text}` : "");
+}
+
+async function problemOf(answer: Response): Promise<Record<string, unknown>> {
+  try {
+    const parsed: unknown = await answer.json();
+    return typeof parsed === "object" && parsed !== null ? (parsed as Record<string, unknown>) : {};
+  } catch {
+    return {}; // a proxy's HTML page, or nothing
+  }
+}
+
+async function ask<Answer>(
+  method: string, path: string, options: { query?: Query; body?: unknown } = {},
+): Promise<Answer> {
+  const isForm = options.body instanceof FormData;
+  const init: RequestInit = { method, credentials: "same-origin", cache: "no-store" };
+  if (options.body !== undefined) {
+    init.body = isForm ? (options.body as FormData) : JSON.stringify(options.body);
+    if (!isForm) init.headers = { "Content-Type": "application/json" };
+  }
+  const asked = Date.now();
+  let answer: Response;
+  try {
+    answer = await fetch(address(path, options.query), init);
+  } catch (cause) {
+    throw new Unreachable("no answer", { cause });
+  }
+  noteServerTime(answer.headers.get("X-Server-Time"), asked, Date.now());
+  if (answer.status === 401 && path !== "/auth/login") signedOut();
+  if (!answer.ok) {
+    const wait = Number(answer.headers.get("Retry-After") ?? Number.NaN);
+    throw new ApiError(answer.status, await problemOf(answer), Number.isFinite(wait) ? wait : null);
+  }
+  return (answer.status === 204 ? undefined : await answer.json()) as Answer;
+}
+
+export const login = (username: string, password: string) =>
+  ask<{ user: Me }>("POST", "/auth/login", { body: { username, password } });
+export const logout = () => ask<unknown>("POST", "/auth/logout");
+export const me = () => ask<Me>("GET", "/me");
+
+export const openAlarms = () => ask<Snapshot>("GET", "/alarms/open");
+export const alarmCounts = () => ask<Counts>("GET", "/alarms/counts");
+export const alarm = (id: string) => ask<Alarm>("GET", `/alarms/${encodeURIComponent(id)}`);
+/** Acknowledges exactly the version that was on screen; 409 `changed` when it has got worse. */
+export const acknowledge = (id: string, version: number, note?: string) =>
+  ask<Alarm>("POST", `/alarms/${encodeURIComponent(id)}/acknowledge`, {
+    body: note ? { version, note } : { version },
+  });
+
+export const oneCase = (id: string) => ask<Case>("GET", `/cases/${encodeURIComponent(id)}`);
+export const takeStep = (id: string, step: Record<string, unknown>) =>
+  ask<Case>("POST", `/cases/${encodeURIComponent(id)}/steps`, { body: step });
+export function attachEvidence(id: string, file: File): Promise<unknown> {
+  const form = new FormData();
+  form.append("file", file);
+  return ask<unknown>("POST", `/cases/${encodeURIComponent(id)}/evidence`, { body: form });
+}
+export const evidenceAddress = (id: string) => address(`/evidence/${encodeURIComponent(id)}`);
+
+export const readings = (point: string, from: string, to: string, bucket?: string) =>
+  ask<Page<ReadingItem>>("GET", `/points/${encodeURIComponent(point)}/readings`, {
+    query: { from, to, bucket, limit: 1000 },
+  });
+export const deviceKinds = () => ask<Page<DeviceKind>>("GET", "/device-kinds");

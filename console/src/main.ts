@@ -1,0 +1,8 @@
+import "./ui/element.css";
+import "./ui/theme.css";
+import { createApp } from "vue";
+import App from "./App.vue";
+import { i18n, startLanguage } from "./core/i18n.ts";
+
+startLanguage();
+createApp(App).use(i18n).mount("#app");
