@@ -50,19 +50,25 @@ async def run(settings: Settings, options: Options) -> int:
         (home / "demo.json").unlink(missing_ok=True)  # of an earlier run: its processes are gone
         keys = demo_district.keys_of(home, options.seed, say)
 
+        # Hashing takes a while: meanwhile the database is being made.
+        rows = asyncio.create_task(asyncio.to_thread(demo_district.statements, keys))
+
         async def furnish(conninfo: str) -> None:
             async with await database.connect(conninfo, "demo") as connection:
-                say(await demo_district.furnish(connection, keys))
+                say(await demo_district.furnish(connection, keys, rows))
+
+        def send_out_the_fleet() -> None:
+            installation.supervisor.keep(_fleet(installation, keys, options.speed))
+            say("fleet is on its way")
 
         installation = Installation(
-            ours, options.mqtt_host, options.mqtt_port, options.broker, say, furnish
-        )
+            ours, options.mqtt_host, options.mqtt_port, options.broker,
+            say=say, furnish=furnish, admitted=send_out_the_fleet,
+        )  # fmt: skip
         installation.supervisor.changed = lambda: _tell(installation, keys)
 
         async def play() -> None:
-            installation.supervisor.keep(_fleet(installation, keys, options.speed))
-            say("fleet is on its way")
-            await asyncio.to_thread(_announce, installation, keys)
+            _announce(installation, keys)
             if options.for_s is None:
                 await for_ever()
             else:
@@ -72,6 +78,7 @@ async def run(settings: Settings, options: Options) -> int:
         try:
             await installation.operate(play)
         finally:
+            rows.cancel()
             (home / "demo.json").unlink(missing_ok=True)
     say("stopped")
     return 0

@@ -2,10 +2,10 @@
 
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from psycopg.types.json import Jsonb
 
@@ -133,7 +133,16 @@ def keys_of(home: Path, seed: int | None, say: Callable[[str], None]) -> Keys:
     return keys
 
 
-async def furnish(connection: Connection, keys: Keys) -> str:
+Statements: TypeAlias = list[tuple[str, list[dict[str, Any]]]]
+"""SQL, and the rows that it inserts."""
+
+
+def statements(keys: Keys) -> Statements:
+    """All that makes the district and its people, in the order of who refers to whom."""
+    return list(_rows(keys.district, keys, shipped_catalog()))
+
+
+async def furnish(connection: Connection, keys: Keys, rows: Awaitable[Statements]) -> str:
     """Writes district and people unless they are there; what was done, for a line of progress.
 
     HomeUnusable: there is something else already.
@@ -150,8 +159,8 @@ async def furnish(connection: Connection, keys: Keys) -> str:
         if present:
             return "district is there already, its history goes on"
         district = keys.district
-        for statement, rows in _rows(district, keys, shipped_catalog()):
-            await connection.execute(statement, [Jsonb(rows)])
+        for statement, values in await rows:
+            await connection.execute(statement, [Jsonb(values)])
     gateways = sum(len(enterprise.gateways) for enterprise in district.enterprises)
     return (
         f"district has {len(district.enterprises)} enterprises, {gateways} gateways,"

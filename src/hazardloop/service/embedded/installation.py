@@ -38,6 +38,8 @@ class Installation:
     say: Callable[[str], None] = print
     furnish: Callable[[str], Awaitable[None]] | None = None
     """Called with the conninfo of the migrated database, before any process uses it."""
+    admitted: Callable[[], None] = lambda: None
+    """Called when gateways are let in."""
     supervisor: Supervisor = field(default_factory=Supervisor)
     postgres: EmbeddedPostgres | None = None
     door: Doorkeeper | None = None
@@ -103,6 +105,7 @@ class Installation:
             await self.supervisor.require_start(roles["worker"], subscribed.done, READY_WITHIN_S)
             await self.door.admit_gateways()
             self.say("worker has subscribed, gateways are let in")
+        self.admitted()
         write_private(_note(self.settings.home), self._settings_of("api").model_dump_json())
         health = f"{self.url}/healthz"
         await self.supervisor.require_start(
