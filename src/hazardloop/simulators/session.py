@@ -102,7 +102,7 @@ class Session:
     def _make_client(self, login: Login | None, address: BrokerAddress) -> mqtt.Client:
         client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
-            client_id=self._topic.removeprefix(f"{ROOT}/").replace("/", "."),
+            client_id=self._topic.removeprefix(f"{ROOT}/").replace("/", ":"),
             protocol=mqtt.MQTTv311,
             reconnect_on_failure=False,
         )
