@@ -132,8 +132,8 @@ def _tags(letter: str, number: int, medium: str, dice: random.Random) -> dict[st
     if letter == "t":
         tank: dict[str, Tag] = {
             "medium": medium,
-            "height_m": dice.choice([5.0, 6.0, 7.5, 8.0, 10.0]),
-            "diameter_m": dice.choice([2.2, 2.6, 3.0]),
+            "height_m": dice.choice([3.5, 4.5, 5.0, 6.0]),
+            "diameter_m": dice.choice([1.8, 2.2, 2.6]),
             "max_temperature_cel": 40.0,
         }
         if medium in LIQUEFIED:

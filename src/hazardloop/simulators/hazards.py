@@ -135,7 +135,7 @@ def _tank_overfill(
     """An inlet that does not shut: up to 3 % over the highest limit, then drained."""
     code, rule = place.device.code, expected_of_level(place.device, place.grade)
     height_m = float(place.device.tags["height_m"])
-    rise_s, fall_s = dice.uniform(20.0, 35.0), dice.uniform(20.0, 35.0)
+    rise_s, fall_s = dice.uniform(40.0, 60.0), dice.uniform(30.0, 45.0)
     hold_s = pace.held(60.0, rule.on_delay_s)
     target = rule.limits[-1][0] + 0.03
     over = Overfill(code, target * height_m, start_s, rise_s, hold_s, fall_s)
@@ -200,7 +200,7 @@ def _smoke(place: Place, name: str, start_s: float, pace: Pace, dice: random.Ran
     truth = _truth(place, name, Hazard.SMOKE, SMOKE, code, "red", (seen_s, seen_s), out_s, pace)
     return Incident(
         name, Hazard.SMOKE, place.site.enterprise, place.site.gateway, code,
-        start_s, out_s + 30.0, (fire,), (), (truth,), (seen_s,),
+        start_s, out_s + 50.0, (fire,), (), (truth,), (seen_s,),
     )  # fmt: skip
 
 
