@@ -175,13 +175,13 @@ class Session:
         kind, flags = data[begin] >> 4, data[begin] & 0x0F
         reader = READERS.get(kind)
         name = Kind(kind).name if kind else "packet of type 0"
+        if (kind == Kind.CONNACK) == self._connected:
+            told = "a second CONNACK" if self._connected else f"{name} before CONNACK"
+            raise MalformedPacket(told, PROTOCOL_ERROR)
         if reader is None or (kind in ONLY_5 and self.protocol != MQTT_5):
             raise MalformedPacket(f"{name} from a broker", PROTOCOL_ERROR)
         if flags != (2 if kind == Kind.PUBREL else 0):
             raise MalformedPacket(f"{name} with flags {flags}", MALFORMED_PACKET)
-        if (kind == Kind.CONNACK) == self._connected:
-            told = "a second CONNACK" if self._connected else f"{name} before CONNACK"
-            raise MalformedPacket(told, PROTOCOL_ERROR)
         _, at = read_varint(data, begin + 1, end)
         reader(self, data[at:end], events)
 
