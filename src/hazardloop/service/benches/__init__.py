@@ -1,0 +1,1 @@
+"""Benchmarks: each counts what arrived against what was sent."""
