@@ -54,7 +54,11 @@ async def connect(conninfo: str, name: str) -> Connection:
         connection: Connection = await AsyncConnection.connect(
             patient(conninfo, name), autocommit=True
         )
-        await connection.execute("SET TIME ZONE 'UTC'")
+        try:
+            await connection.execute("SET TIME ZONE 'UTC'")
+        except BaseException:  # cancelled as well: nobody else knows of it yet
+            await connection.close()
+            raise
     except psycopg.OperationalError as error:
         raise DatabaseAbsent(_absent(conninfo, error)) from error
     return connection
