@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from hazardloop.alarms.watch import Signal, Watch, worst_held
+from hazardloop.alarms.watch import Limit, Signal, Watch, worst_held
 from hazardloop.devices.readings import BAD, NEVER, Bools, Flags, Floats, Times
 
 
@@ -60,22 +60,31 @@ def calm_band(watched: Iterable[tuple[Watch, Signal | None]]) -> tuple[float, fl
     """
     low, high = -math.inf, math.inf
     for watch, signal in watched:
-        if signal is not None and _restless(watch, signal):
+        if signal is None:
+            low, high = max(low, watch.calm_low), min(high, watch.calm_high)
+            continue
+        if _restless(watch, signal):
             return math.inf, -math.inf
-        for nth, limit in enumerate(watch.limits):
-            if signal is not None and signal.holds[nth]:
-                low = max(low, math.nextafter(limit.stay_low, -math.inf))
-                high = min(high, math.nextafter(limit.stay_high, math.inf))
-            elif limit.enter_high == math.inf:
-                high = min(high, limit.enter_low)
-            elif limit.enter_low == -math.inf:
-                low = max(low, limit.enter_high)
-            elif limit.enter_low > 0:
-                # A state in the middle leaves two calm sides; the one with 0, mostly at rest, wins.
-                high = min(high, limit.enter_low)
-            else:
-                low = max(low, limit.enter_high)
+        for limit, holds in zip(watch.limits, signal.holds, strict=True):
+            calm_low, calm_high = span_kept(limit) if holds else span_not_entered(limit)
+            low, high = max(low, calm_low), min(high, calm_high)
     return low, high
+
+
+def span_kept(limit: Limit) -> tuple[float, float]:
+    """The open span of values with which a limit that holds goes on holding."""
+    return math.nextafter(limit.stay_low, -math.inf), math.nextafter(limit.stay_high, math.inf)
+
+
+def span_not_entered(limit: Limit) -> tuple[float, float]:
+    """An open span of values that do not enter a limit."""
+    if limit.enter_high == math.inf:
+        return -math.inf, limit.enter_low
+    if limit.enter_low == -math.inf:
+        return limit.enter_high, math.inf
+    # A state leaves two sides; the one with 0 is where a value mostly rests.
+    above = limit.enter_low <= 0
+    return (limit.enter_high, math.inf) if above else (-math.inf, limit.enter_low)
 
 
 def _restless(watch: Watch, signal: Signal) -> bool:

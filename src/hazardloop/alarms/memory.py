@@ -165,7 +165,7 @@ def _told(
     for (row, rule), signal in memory.signals.items():
         watch = watch_of(table, row, rule)
         assert watch is not None
-        cells += cell_rows(table, row, watch, signal)
+        cells += [cell_row(table, row, watch, signal, n) for n in range(len(watch.limits))]
         if signal.alarm is not None:
             alarms.append(_open_row(table, row, rule, signal.alarm))
     for row, standing in memory.silences.items():
@@ -196,18 +196,16 @@ def _open_row(table: RuleTable, row: int, rule: int, alarm: Standing) -> OpenAla
     )
 
 
-def cell_rows(table: RuleTable, row: int, watch: Watch, signal: Signal) -> list[CellRow]:
-    """Every limit of a signal as it is stored."""
-    return [
-        CellRow(
-            table.rules[watch.rule].rule_id,
-            int(table.point_id[row]),
-            int(limit.tier),
-            holds,
-            None if since_us == NEVER else since_us,
-        )
-        for limit, holds, since_us in zip(watch.limits, signal.holds, signal.since, strict=True)
-    ]
+def cell_row(table: RuleTable, row: int, watch: Watch, signal: Signal, nth: int) -> CellRow:
+    """The `nth` limit of a signal as it is stored."""
+    since_us = signal.since[nth]
+    return CellRow(
+        rule_id=table.rules[watch.rule].rule_id,
+        point_id=int(table.point_id[row]),
+        tier=int(watch.limits[nth].tier),
+        holds=signal.holds[nth],
+        since_us=None if since_us == NEVER else since_us,
+    )
 
 
 def watch_of(table: RuleTable, row: int, rule: int) -> Watch | None:

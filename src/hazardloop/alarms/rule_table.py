@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from hazardloop.alarms.alarm import Direction, Tier
-from hazardloop.alarms.kernels import calm_band
+from hazardloop.alarms.kernels import calm_band, span_not_entered
 from hazardloop.alarms.rule import Rule, Silence, State, TagTest, Threshold
 from hazardloop.alarms.watch import Limit, Watch
 from hazardloop.devices.readings import Floats, Rows, Tiers, Times
@@ -217,7 +217,9 @@ def _watch(rule: Rule, index: int, grade: int, scale: float) -> Watch:
             for tier, part in condition.limits
         )
     on_delay_us, off_delay_us = (round(s * US_PER_S) for s in (rule.on_delay_s, rule.off_delay_s))
-    return Watch(index, direction, limits, on_delay_us, off_delay_us)
+    spans = [span_not_entered(limit) for limit in limits]
+    calm_low, calm_high = max(low for low, _ in spans), min(high for _, high in spans)
+    return Watch(index, direction, limits, on_delay_us, off_delay_us, calm_low, calm_high)
 
 
 def _limit(direction: Direction, tier: Tier, value: float, deadband: float) -> Limit:

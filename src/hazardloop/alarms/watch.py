@@ -33,6 +33,10 @@ class Watch:
     limits: tuple[Limit, ...]
     on_delay_us: int
     off_delay_us: int
+    calm_low: float
+    """At rest, values above this ..."""
+    calm_high: float
+    """... and below this change nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ class Signal:
     @property
     def pending(self) -> bool:
         """Some limit is on its way to hold, or to hold no longer."""
-        return any(since != NEVER for since in self.since)
+        return max(self.since) != NEVER
 
 
 def signal_at_rest(watch: Watch) -> Signal:
@@ -74,5 +78,15 @@ def signal_at_rest(watch: Watch) -> Signal:
 
 def worst_held(watch: Watch, signal: Signal) -> Tier:
     """Tier of a signal: that of its worst limit that holds."""
-    held = [limit.tier for limit, holds in zip(watch.limits, signal.holds, strict=True) if holds]
-    return max(held, default=Tier.NONE)
+    for nth in range(len(watch.limits) - 1, -1, -1):
+        if signal.holds[nth]:
+            return watch.limits[nth].tier
+    return Tier.NONE
+
+
+def worst_entered(watch: Watch, value: float) -> Tier:
+    """Tier of the worst limit that `value` is at or beyond."""
+    for limit in reversed(watch.limits):
+        if limit.enter_low <= value <= limit.enter_high:
+            return limit.tier
+    return Tier.NONE

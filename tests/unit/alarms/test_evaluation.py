@@ -201,7 +201,7 @@ cuts = st.lists(st.integers(1, 12), max_size=12)
 pauses = st.lists(st.sampled_from([None, None, 0, 1, 4, 15]), min_size=60, max_size=60)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(stream=streams(), sizes=cuts, ticks=pauses, crashes=st.lists(st.booleans(), min_size=60))
 def test_evaluation_says_what_the_oracle_says_through_cuts_ticks_and_crashes(
     stream: list[Reading], sizes: list[int], ticks: list[int | None], crashes: list[bool]
@@ -230,7 +230,7 @@ def test_evaluation_says_what_the_oracle_says_through_cuts_ticks_and_crashes(
     assert by_signal(changes) == by_oracle(expected.changes)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(stream=streams(late=False), sizes=cuts)
 def test_where_a_stream_is_cut_changes_nothing(stream: list[Reading], sizes: list[int]) -> None:
     ordered = sorted(stream, key=lambda each: each[1])
@@ -243,7 +243,7 @@ def test_where_a_stream_is_cut_changes_nothing(stream: list[Reading], sizes: lis
     assert {x for x in pieces.cells if not x.at_rest} == {x for x in whole.cells if not x.at_rest}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(stream=streams(late=False), order=st.randoms(use_true_random=False))
 def test_the_order_inside_a_batch_changes_nothing(stream: list[Reading], order: object) -> None:
     whole = evaluate(TABLE, new_memory(TABLE), batch_of(stream))
@@ -252,7 +252,7 @@ def test_the_order_inside_a_batch_changes_nothing(stream: list[Reading], order: 
     assert evaluate(TABLE, new_memory(TABLE), batch_of(shuffled)) == whole
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(stream=streams(), sizes=cuts)
 def test_changes_of_a_batch_are_told_in_data_time(stream: list[Reading], sizes: list[int]) -> None:
     memory = new_memory(TABLE)
@@ -263,7 +263,7 @@ def test_changes_of_a_batch_are_told_in_data_time(stream: list[Reading], sizes: 
         assert times == sorted(times)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(stream=streams(), sizes=cuts)
 def test_reading_the_registry_again_changes_nothing(
     stream: list[Reading], sizes: list[int]

@@ -1,0 +1,109 @@
+"""Walk: the few readings that may change something, taken one by one through the limits."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from hazardloop.alarms.kernels import let_time_pass, take_value
+from hazardloop.alarms.memory import CellRow, LateFind, Memory, cell_row
+from hazardloop.alarms.rule_table import RuleTable
+from hazardloop.alarms.story import Moment, Story
+from hazardloop.alarms.watch import Signal, Watch, signal_at_rest, worst_entered
+
+FINDS_KEPT: Final = 32
+"""Late finds remembered of one signal; more would be a gateway gone wild."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """A signal as it was when the walk first came to it."""
+
+    watch: Watch
+    holds: tuple[bool, ...]
+    since: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Walk:
+    """Changes the memory, and knows afterwards what was changed."""
+
+    table: RuleTable
+    memory: Memory
+    story: Story = field(init=False)
+    before: dict[tuple[int, int], _Before] = field(default_factory=dict)
+    """By row and rule."""
+
+    def __post_init__(self) -> None:
+        self.story = Story(self.table)
+
+    def take(self, row: int, at_us: int, value: float, backfill: bool) -> None:
+        """Take one usable reading; those of a point come in data time."""
+        newest_us = int(self.memory.newest_at[row])
+        if at_us < newest_us:
+            for watch in self.table.watches(row):
+                self._find_late(row, watch, Moment(at_us, value, late=True))
+            return
+        moment = Moment(at_us, value, backfill)
+        for watch in self.table.watches(row):
+            signal = self.memory.signals.get((row, watch.rule))
+            if signal is None and watch.calm_low < value < watch.calm_high:
+                continue
+            signal = self._signal(row, watch, signal)
+            if signal.pending:
+                self._let_time_pass(row, watch, signal, at_us, backfill)
+            take_value(watch, signal, at_us, value)
+            self.story.tell(row, watch, signal, moment)
+        self.memory.newest_at[row], self.memory.newest_value[row] = at_us, value
+
+    def end_delays(self, row: int, watch: Watch, signal: Signal, now_us: int) -> None:
+        """Let the on-delays of a signal end that end by now."""
+        self._signal(row, watch, signal)
+        self._let_time_pass(row, watch, signal, now_us, late=False)
+
+    def _let_time_pass(
+        self, row: int, watch: Watch, signal: Signal, until_us: int, late: bool
+    ) -> None:
+        stood = float(self.memory.newest_value[row])
+        for due_us in let_time_pass(watch, signal, until_us):
+            self.story.tell(row, watch, signal, Moment(due_us, stood, late))
+
+    def _signal(self, row: int, watch: Watch, signal: Signal | None) -> Signal:
+        """The signal, to be changed from here on."""
+        key = row, watch.rule
+        if signal is None:
+            signal = self.memory.signals[key] = signal_at_rest(watch)
+        if key not in self.before:
+            self.before[key] = _Before(watch, tuple(signal.holds), tuple(signal.since))
+        return signal
+
+    def _find_late(self, row: int, watch: Watch, moment: Moment) -> None:
+        """A reading older than the newest: it tells of an excursion nobody saw, and nothing else.
+
+        The alarm ends with the newest reading. Further readings of the same trouble, if no worse,
+        are no second alarm: a gateway that sends an hour of old data would raise hundreds.
+        """
+        signal = self.memory.signals.get((row, watch.rule))
+        tier = worst_entered(watch, moment.value)
+        if not tier or watch.on_delay_us > 0 or (signal is not None and signal.alarm is not None):
+            return
+        finds = self.memory.finds.setdefault((row, watch.rule), [])
+        if any(
+            each.raised_us <= moment.at_us <= each.until_us and tier <= each.tier for each in finds
+        ):
+            return
+        until_us = int(self.memory.newest_at[row])
+        finds[:] = [*finds[-FINDS_KEPT + 1 :], LateFind(moment.at_us, until_us, tier)]
+        found = signal_at_rest(watch)
+        found.holds = [limit.tier == tier for limit in watch.limits]
+        self.story.tell(row, watch, found, moment)
+        found.holds = [False] * len(watch.limits)
+        ended = Moment(until_us, float(self.memory.newest_value[row]), late=True)
+        self.story.tell(row, watch, found, ended)
+
+    def changed_cells(self) -> Iterator[CellRow]:
+        """The limits whose memory is no longer what it was before."""
+        for (row, rule), before in self.before.items():
+            signal = self.memory.signals.get((row, rule)) or signal_at_rest(before.watch)
+            for nth, was in enumerate(zip(before.holds, before.since, strict=True)):
+                if was != (signal.holds[nth], signal.since[nth]):
+                    yield cell_row(self.table, row, before.watch, signal, nth)
