@@ -1,0 +1,178 @@
+"""When a batch is due, what is in it, and what may be acknowledged after it."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hazardloop.ingest.acknowledging import Outstanding
+from hazardloop.ingest.batching import DUE_NOW, Batch, BatchLimits, Gathering
+from hazardloop.ingest.messages import Messages, Oversized
+
+
+def messages(numbers: range, received_at: int = 0, size: int = 10) -> Messages:
+    return Messages(
+        topics=[b"t%d" % n for n in numbers],
+        payloads=[b"p%d" % n for n in numbers],
+        packet_ids=list(numbers),
+        flags=bytes(n % 16 for n in numbers),
+        received_at=received_at,
+        wire_bytes=size * len(numbers),
+    )
+
+
+def oversized(packet_id: int) -> Oversized:
+    return Oversized(b"t", packet_id, 2, 10**6, b"head", 5)
+
+
+LIMITS = BatchLimits(max_messages=10, max_age_s=0.5, max_bytes=1000)
+
+
+def test_nothing_waits_until_something_came() -> None:
+    gathering = Gathering(LIMITS)
+    assert gathering.due_at is None
+    assert len(gathering.take()) == 0
+
+
+def test_a_batch_is_due_by_the_age_of_its_first_message() -> None:
+    gathering = Gathering(LIMITS)
+    gathering.add(messages(range(1, 3)), 1, now=100.0)
+    gathering.add(messages(range(3, 5)), 1, now=100.4)
+    assert gathering.due_at == 100.5
+    assert gathering.take().packet_ids == [1, 2, 3, 4]
+    assert gathering.due_at is None
+
+
+@pytest.mark.parametrize(
+    ("count", "size"),
+    [pytest.param(10, 1, id="by count"), pytest.param(2, 500, id="by bytes")],
+)
+def test_a_full_batch_is_due_at_once(count: int, size: int) -> None:
+    gathering = Gathering(LIMITS)
+    gathering.add(messages(range(1, count), size=size), 1, now=0.0)
+    assert gathering.due_at == 0.5
+    gathering.add(messages(range(count, count + 1), size=size), 1, now=0.0)
+    assert gathering.due_at == DUE_NOW
+
+
+def test_what_is_left_of_a_large_read_keeps_its_age() -> None:
+    gathering = Gathering(LIMITS)
+    gathering.add(messages(range(1, 24), received_at=7), 1, now=100.0)
+    assert gathering.take().packet_ids == list(range(1, 11))
+    assert gathering.take().packet_ids == list(range(11, 21))
+    assert gathering.due_at == 100.5
+    last = gathering.take()
+    assert last.packet_ids == [21, 22, 23]
+    assert last.topics == [b"t21", b"t22", b"t23"]
+    assert last.received_at.tolist() == [7, 7, 7]
+    assert last.number == 3
+
+
+def test_a_batch_ends_where_its_connection_ended() -> None:
+    gathering = Gathering(LIMITS)
+    gathering.add(messages(range(1, 3)), 1, now=100.0)
+    gathering.add(messages(range(1, 4)), 2, now=100.1)
+    assert gathering.due_at == DUE_NOW
+    first, second = gathering.take(), gathering.take()
+    assert (first.generation, first.packet_ids) == (1, [1, 2])
+    assert (second.generation, second.packet_ids) == (2, [1, 2, 3])
+
+
+def test_oversized_messages_are_apart_but_acknowledged_in_their_place() -> None:
+    gathering = Gathering(LIMITS)
+    gathering.add(messages(range(1, 3)), 1, now=0.0)
+    gathering.add(oversized(9), 1, now=0.0)
+    gathering.add(messages(range(3, 4)), 1, now=0.0)
+    assert gathering.count == 4
+    batch = gathering.take()
+    assert (len(batch), batch.packet_ids, batch.oversized) == (3, [1, 2, 3], [oversized(9)])
+    assert batch.due == [1, 2, 9, 3]
+
+
+def test_flags_are_readable_as_columns() -> None:
+    gathering = Gathering(LIMITS)
+    given_flags = bytes([0b0000, 0b0010, 0b1011, 0b1100])
+    gathering.add(Messages([b"t"] * 4, [b""] * 4, [0, 1, 2, 3], given_flags), 1, now=0.0)
+    batch = gathering.take()
+    assert batch.dup.tolist() == [False, False, True, True]
+    assert batch.qos.tolist() == [0, 1, 1, 2]
+    assert batch.retained.tolist() == [False, False, True, False]
+
+
+@pytest.mark.parametrize("wrong", [{"max_messages": 0}, {"max_bytes": 0}, {"max_age_s": -1.0}])
+def test_limits_that_allow_no_message_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="allow no message"):
+        Gathering(BatchLimits(**wrong))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.booleans(), st.booleans()), max_size=30),
+    st.integers(1, 40),
+    st.integers(1, 400),
+)
+@settings(max_examples=200, deadline=None)
+def test_batches_are_all_that_came_in_order_and_within_the_limits(
+    reads: list[tuple[int, bool, bool]], most: int, largest: int
+) -> None:
+    gathering = Gathering(BatchLimits(most, 0.1, largest))
+    came: list[tuple[int, int, int]] = []
+    generation, number = 1, 0
+    for at, (count, large, reconnected) in enumerate(reads):
+        generation += reconnected
+        if large:
+            gathering.add(oversized(number := number + 1), generation, now=float(at))
+            came.append((generation, number, 5))
+        elif count:
+            numbers = range(number + 1, number + 1 + count)
+            gathering.add(messages(numbers, received_at=at), generation, now=float(at))
+            came += [(generation, n, at) for n in numbers]
+            number += count
+    got: list[tuple[int, int, int]] = []
+    while gathering.due_at is not None:
+        before = gathering.count
+        batch = gathering.take()
+        taken = before - gathering.count
+        assert 1 <= taken <= most
+        assert taken == len(batch) + len(batch.oversized) == len(batch.due)
+        assert len(batch.topics) == len(batch.flags) == batch.received_at.size == len(batch)
+        assert batch.received_at.dtype == np.int64
+        instants = dict(zip(batch.packet_ids, batch.received_at.tolist(), strict=True))
+        got += [(batch.generation, n, instants.get(n, 5)) for n in batch.due]
+    assert got == came
+    assert gathering.count == 0
+
+
+def batch(number: int, generation: int, due: list[int]) -> Batch:
+    return Batch(number, generation, topics=[b"t"] * len(due), due=due)
+
+
+class TestOutstanding:
+    """Acknowledging: in order, once, and on the right connection only."""
+
+    def test_a_settled_batch_gives_its_packet_ids_once(self) -> None:
+        outstanding = Outstanding()
+        outstanding.hand_out(batch(1, 1, [4, 5]))
+        settled = outstanding.settle(1, 1)
+        assert (settled.count, settled.stale, settled.due) == (2, 0, [4, 5])
+        assert outstanding.settle(1, 1).count == 0
+
+    def test_a_batch_waits_for_those_before_it(self) -> None:
+        outstanding = Outstanding()
+        for number in (1, 2, 3):
+            outstanding.hand_out(batch(number, 1, [number]))
+        assert outstanding.settle(2, 1).due == []
+        assert outstanding.settle(1, 1).due == [1, 2]
+        assert outstanding.settle(3, 1).due == [3]
+
+    def test_packet_ids_of_an_earlier_connection_are_never_given(self) -> None:
+        outstanding = Outstanding()
+        outstanding.hand_out(batch(1, 1, [1, 2, 3]))
+        outstanding.hand_out(batch(2, 2, [1]))
+        first = outstanding.settle(1, 2)
+        assert (first.count, first.stale, first.due) == (3, 3, [])
+        assert outstanding.settle(2, 2).due == [1]
+
+    def test_without_a_connection_nothing_is_given(self) -> None:
+        outstanding = Outstanding()
+        outstanding.hand_out(batch(1, 1, [1]))
+        assert outstanding.settle(1, 0).due == []
