@@ -57,21 +57,25 @@ def _condition(form: RuleForm) -> Threshold | State | Silence:
     raise AssertionError(form)
 
 
-def _misfits(form: RuleForm, quantity: Quantity | None, device_kind: str) -> Iterable[str]:
-    """What of a rule cannot be, given the quantity that it watches."""
+def _misfits(
+    form: RuleForm, quantity: Quantity | None, device_kind: str
+) -> Iterable[tuple[str, str]]:
+    """What of a rule cannot be, given the quantity that it watches: (field, why)."""
     if quantity is None:
-        yield f"{device_kind} has no quantity {form.quantity!r}"
+        yield "quantity", f"{device_kind} has no quantity {form.quantity!r}"
     elif isinstance(form, ThresholdForm):
         if quantity.type is not QuantityType.NUMBER:
-            yield f"{form.quantity} is a {quantity.type}: use kind: state"
-        for limit in form.limits().values() if form.of is None else ():
-            if not quantity.low <= limit <= quantity.high:
-                span = f"{quantity.low:g}..{quantity.high:g} {quantity.unit}"
-                yield f"limit {limit:g} outside {span}: {form.quantity} never reaches it"
+            yield "quantity", f"{form.quantity} is a {quantity.type}: use kind: state"
+        elif form.of is None:
+            span = f"{quantity.low:g}..{quantity.high:g} {quantity.unit}"
+            for limit in form.limits().values():
+                if not quantity.low <= limit <= quantity.high:
+                    side = "high" if form.high else "low"
+                    yield side, f"limit {limit:g} outside {span}: {form.quantity} never reaches it"
     elif isinstance(form, StateForm) and (
         (quantity.type is QuantityType.NUMBER) == isinstance(form.equals, bool)
     ):
-        yield f"equals: found {form.equals!r}, {form.quantity} is a {quantity.type}"
+        yield "equals", f"equals: found {form.equals!r}, {form.quantity} is a {quantity.type}"
 
 
 def _read_rule(marked: Marked, kind: DeviceKind | None, catalog: Catalog | None) -> Rule:
@@ -103,8 +107,8 @@ def _read_rule(marked: Marked, kind: DeviceKind | None, catalog: Catalog | None)
             raise FileRefused([marked.problem(("select",), message)])
     if kind is not None:
         misfits = [
-            marked.problem(("quantity",), f"{what}: {misfit}")
-            for misfit in _misfits(form, kind.quantities.get(form.quantity), kind.code)
+            marked.problem((field,), f"{what}: {why}")
+            for field, why in _misfits(form, kind.quantities.get(form.quantity), kind.code)
         ]
         if misfits:
             raise FileRefused(misfits)
