@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 
 from hazardloop.alarms import case_store, disposal
 from hazardloop.alarms.alarm import Action, Actor, Case, Role, Stage, Step, Tier, Verdict
-from hazardloop.alarms.case_store import Evidence
+from hazardloop.alarms.ledger_store import Evidence
 
 OFFICER: Final = Actor("li", "李四", Role.AUTHORITY)
 SUPERVISOR: Final = Actor("wang", "王五", Role.SUPERVISOR)

@@ -178,14 +178,14 @@ async def test_a_step_that_waited_for_another_is_overtaken_by_it(desk: Desk) -> 
         second = asyncio.create_task(
             desk.take(case_id, Action.VERIFY, desk.site, verdict=Verdict.TEST)
         )
-        await _wait_until_one_waits(desk)
+        await _wait_until_it_waits(second, desk)
     with pytest.raises(CaseOvertaken, match=f"at revision {case.revision + 1}"):
         await second
 
 
-async def _wait_until_one_waits(desk: Desk) -> None:
-    """Returns once a transaction of this database waits for a lock."""
-    while not await desk.rows(
+async def _wait_until_it_waits(step: asyncio.Task[Case], desk: Desk) -> None:
+    """Returns once the step waits for a lock of the database, or is over."""
+    while not step.done() and not await desk.rows(
         "SELECT FROM pg_stat_activity WHERE datname = current_database()"
         " AND wait_event_type = 'Lock'"
     ):

@@ -5,7 +5,6 @@ Locks are taken in one order everywhere: alarm, case, live counter. `bump_alarm`
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 from uuid import UUID
@@ -208,63 +207,9 @@ async def save_case(conn: Connection, case: Case, permit: Mapping[str, str] | No
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of the ledger."""
-
-    case_id: UUID
-    alarm_id: UUID
-    revision: int
-    action: str
-    actor: str
-    actor_role: str
-    taken_at: datetime
-    note: str | None
-    body: Mapping[str, Any]
-
-
-NOTE_ENTRY: Final = """
-    INSERT INTO ledger (case_id, alarm_id, revision, action, actor, actor_role, taken_at, note,
-                        body)
-    VALUES (%(case_id)s, %(alarm_id)s, %(revision)s, %(action)s, %(actor)s, %(actor_role)s,
-            %(taken_at)s, %(note)s, %(body)s)"""
-
-
-async def note_entry(conn: Connection, entry: Entry) -> None:
-    """Adds the line to the ledger, which gives nothing back and forgets nothing."""
-    parameters = {name: getattr(entry, name) for name in Entry.__slots__}
-    await conn.execute(NOTE_ENTRY, parameters | {"body": Jsonb(dict(entry.body))})
-
-
 async def note_change(conn: Connection, alarm_id: UUID) -> None:
     """Tells the live list; takes its counter, so nothing that waits may come after it."""
     await conn.execute("SELECT note_live_changes(%s::uuid[])", [[alarm_id]])
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """A file that shows what was found or done."""
-
-    evidence_id: UUID
-    case_id: UUID
-    file_name: str
-    media_type: str
-    size_bytes: int
-    sha256: bytes
-    uploaded_by: str
-    uploaded_at: datetime
-
-
-ADD_EVIDENCE: Final = """
-    INSERT INTO evidence (evidence_id, case_id, file_name, media_type, size_bytes, sha256,
-                          uploaded_by, uploaded_at)
-    VALUES (%(evidence_id)s, %(case_id)s, %(file_name)s, %(media_type)s, %(size_bytes)s,
-            %(sha256)s, %(uploaded_by)s, %(uploaded_at)s)"""
-
-
-async def add_evidence(conn: Connection, evidence: Evidence) -> None:
-    """Keeps what is known of a file that is already on disk."""
-    await conn.execute(ADD_EVIDENCE, {name: getattr(evidence, name) for name in Evidence.__slots__})
 
 
 def _case(row: Row) -> Case:

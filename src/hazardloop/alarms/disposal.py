@@ -5,11 +5,12 @@ from datetime import date, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from hazardloop.alarms import case_store
+from hazardloop.alarms import case_store, ledger_store
 from hazardloop.alarms.alarm import Action, Actor, Case, Stage, Step
-from hazardloop.alarms.case_store import Connection, Entry, Evidence
+from hazardloop.alarms.case_store import Connection
 from hazardloop.alarms.deadlines import DUTIES, PROJECT_DEADLINES, Deadlines, ends_duty
 from hazardloop.alarms.errors import CaseUnknown
+from hazardloop.alarms.ledger_store import Entry, Evidence
 from hazardloop.alarms.lifecycle import advance
 
 
@@ -46,7 +47,7 @@ async def attach_evidence(
         case = await _known(conn, evidence.case_id)
         step = Step(Action.ATTACH, actor, case.revision, evidence.uploaded_at, note=caption)
         after = advance(case, step, deadlines)
-        await case_store.add_evidence(conn, evidence)
+        await ledger_store.add_evidence(conn, evidence)
         body = {
             "evidence_id": str(evidence.evidence_id),
             "file_name": evidence.file_name,
@@ -78,7 +79,7 @@ async def _save(
             "reason": step.permit,
         }
     await case_store.save_case(conn, after, permit)
-    await case_store.note_entry(conn, ledger_entry(before, after, step, body))
+    await ledger_store.note_entry(conn, ledger_entry(before, after, step, body))
     await case_store.note_change(conn, after.alarm_id)
 
 

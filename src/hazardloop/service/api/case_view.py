@@ -14,9 +14,9 @@ from hazardloop.service.api.case_forms import (
     AlarmFacts,
     AssignmentOut,
     CaseBrief,
-    CaseOut,
+    CaseWithSteps,
     DeadlineOut,
-    DueOut,
+    DutyOut,
     EvidenceOut,
     StepOut,
 )
@@ -75,7 +75,7 @@ EVIDENCE: Final = """
       FROM evidence WHERE case_id = %(case_id)s ORDER BY uploaded_at, evidence_id"""
 
 
-async def whole_case(conn: Connection, case_id: UUID, actor: Actor, now: datetime) -> CaseOut:
+async def whole_case(conn: Connection, case_id: UUID, actor: Actor, now: datetime) -> CaseWithSteps:
     """One case with its ledger, duties and evidence. Problem not_found."""
     case = await case_store.load_case(conn, case_id)
     if case is None:
@@ -83,7 +83,7 @@ async def whole_case(conn: Connection, case_id: UUID, actor: Actor, now: datetim
     (facts,) = await fetch(conn, ONES, {"case_ids": [case_id]})
     steps = await fetch(conn, STEPS, {"case_id": case_id})
     evidence = await fetch(conn, EVIDENCE, {"case_id": case_id})
-    return CaseOut.model_validate(
+    return CaseWithSteps.model_validate(
         _brief(case, facts, actor, now)
         | {
             "steps": [StepOut(**step) for step in steps],
@@ -118,7 +118,7 @@ _SAME: Final = tuple(
 def _brief(case: Case, row: Mapping[str, Any], actor: Actor, now: datetime) -> dict[str, Any]:
     due = None
     if case.stage_due_at is not None:
-        due = DueOut(
+        due = DutyOut(
             stage=DUTIES[case.stage], at=case.stage_due_at, overdue=now > case.stage_due_at
         )
     return {name: getattr(case, name) for name in _SAME} | {

@@ -13,10 +13,10 @@ from hazardloop.alarms.alarm import TIER_BY_NAME, Stage
 from hazardloop.service import evidence
 from hazardloop.service.api import case_view, uploads
 from hazardloop.service.api.access import Actor, Conn, Here, Now, require
+from hazardloop.service.api.case_examples import STEP_EXAMPLES
 from hazardloop.service.api.case_forms import (
-    STEP_EXAMPLES,
     CaseBrief,
-    CaseOut,
+    CaseWithSteps,
     EvidenceKept,
     StepIn,
 )
@@ -78,7 +78,7 @@ async def list_cases(
 @router.get(
     "/cases/{case_id}", dependencies=[require("cases.read")], responses=problems("not_found")
 )
-async def get_case(case_id: UUID, conn: Conn, actor: Actor, now: Now) -> CaseOut:
+async def get_case(case_id: UUID, conn: Conn, actor: Actor, now: Now) -> CaseWithSteps:
     """One case: charges, duties, steps, evidence, and what you may do next."""
     return await case_view.whole_case(conn, case_id, actor.as_actor, now)
 
@@ -95,7 +95,7 @@ async def post_step(
     conn: Conn,
     actor: Actor,
     now: Now,
-) -> CaseOut:
+) -> CaseWithSteps:
     """Take one step: 409 when it is refused at this stage or the case was changed since.
 
     Order: sign (both sides), verify, handle, submit, close; `return` and `reopen` lead back to

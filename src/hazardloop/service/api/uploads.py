@@ -13,7 +13,7 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from hazardloop.alarms.case_store import Evidence
+from hazardloop.alarms.ledger_store import Evidence
 from hazardloop.service import evidence
 from hazardloop.service.api.problems import Problem
 from hazardloop.service.errors import FileTooLarge
