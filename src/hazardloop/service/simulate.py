@@ -89,12 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Runs a fleet; the exit code. ServiceError: an option or file is not usable."""
     logs.configure("fleet")
-    given = vars(arguments)
-    options = SimulateOptions(
-        **{name: given[name] for name in SimulateOptions.__slots__ if name in given}
-    )
-    if options.score and not (options.for_s and options.api_url and options.token):
-        raise SimulationWrong("--score needs --for, --api-url and --token")
+    options = options_of(arguments)
     played = asyncio.run(_until_signalled(options))
     if not options.score:
         print(json.dumps(counts_json(played.counts)))
@@ -104,6 +99,18 @@ def main(arguments: argparse.Namespace) -> int:
     shortfalls = found.shortfalls(played.scenario.thresholds)
     print(json.dumps({**asdict(found), "shortfalls": shortfalls}, ensure_ascii=False))
     return 1 if shortfalls else 0
+
+
+def options_of(arguments: argparse.Namespace) -> SimulateOptions:
+    """What was asked for. SimulationWrong: it cannot be done so."""
+    given = vars(arguments)
+    options = SimulateOptions(**{name: given[name] for name in SimulateOptions.__slots__})
+    for name in ("gateways", "points", "rate", "interval_s", "speed", "for_s"):
+        if given[name] is not None and not given[name] > 0:
+            raise SimulationWrong(f"--{name.removesuffix('_s')}: {given[name]:g}, want more than 0")
+    if options.score and not (options.for_s and options.api_url and options.token):
+        raise SimulationWrong("--score needs --for, --api-url and --token")
+    return options
 
 
 async def _until_signalled(options: SimulateOptions) -> Played:
@@ -157,9 +164,6 @@ def _scenario(options: SimulateOptions) -> Scenario:
         for name in ("gateways", "points", "seed", "speed")
         if (value := getattr(options, name)) is not None
     }
-    for name in ("gateways", "points", "speed"):
-        if changes.get(name, 1) <= 0:
-            raise SimulationWrong(f"--{name}: {changes[name]}, more than 0 is needed")
     return replace(scenario, **changes)
 
 

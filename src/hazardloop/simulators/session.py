@@ -165,11 +165,15 @@ class Session:
         return True
 
     def send(self, message: Message) -> None:
-        """Publish on the gateway's own topic at QoS 1, now or when connected; the oldest may go."""
-        if len(self._waiting) + len(self._sent) >= self._limit:
-            if self._waiting:
-                self._waiting.popleft()
+        """Publish on the gateway's own topic at QoS 1, now or when connected.
+
+        When `limit` messages wait already, the oldest of them that is not under way is given up.
+        """
+        if self.pending() >= self._limit:
             self._ears.dropped()
+            if not self._waiting:
+                return  # what has been sent cannot be taken back, so it is this one that goes
+            self._waiting.popleft()
         self._waiting.append(message)
         self._flush()
 
