@@ -19,12 +19,12 @@ class HomeUnusable(ServiceError):
     """The home cannot be written, has no room, or is in use."""
 
 
-def require_room(folder: Path, least: int = LEAST_FREE) -> int:
-    """Free bytes where `folder` lies. HomeUnusable: fewer than `least`."""
+def require_room(folder: Path) -> int:
+    """Free bytes where `folder` lies. HomeUnusable: too few."""
     free = shutil.disk_usage(folder).free
-    if free < least:
+    if free < LEAST_FREE:
         raise HomeUnusable(
-            f"only {free >> 20} MiB are free in {folder}, at least {least >> 20} MiB are needed:"
+            f"only {free >> 20} MiB are free in {folder}, at least {LEAST_FREE >> 20} are needed:"
             " free some, or choose another place with --home"
         )
     return free
