@@ -32,6 +32,7 @@ class EmbeddedBroker(Protocol):
     """What is asked of a broker that we run."""
 
     child: Child
+    port: int
 
     def launch(self, accounts: Sequence[Account]) -> None:
         """Starts it with these accounts."""
