@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from hazardloop.ingest import packets
 from hazardloop.ingest.errors import ConnectionLost
@@ -62,7 +62,8 @@ class Connection(asyncio.BufferedProtocol):
         self._sink = sink
         self._keep_alive = KeepAlive(keep_alive_s, self._loop.time())
         self._check: asyncio.TimerHandle | None = None
-        self._buffer = bytearray(READ_BYTES)
+        # A memoryview: asyncio fills slices of it under TLS, and a slice of a bytearray is a copy.
+        self._buffer = memoryview(bytearray(READ_BYTES))
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Event] | None = None
         self._writable = asyncio.Event()
@@ -115,18 +116,17 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is open; from now on the keep-alive runs."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is of a class of its own
         self._look_after()
 
-    def get_buffer(self, sizehint: int) -> bytearray:
+    def get_buffer(self, sizehint: int) -> memoryview:
         """Where the socket is to be read into."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """So many bytes came."""
         self._keep_alive.heard(self._loop.time())
-        data = bytes(memoryview(self._buffer)[:nbytes])
+        data = bytes(self._buffer[:nbytes])
         for event in self.session.receive(data, self._clock()):
             self._take(event)
 
