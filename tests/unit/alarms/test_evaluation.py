@@ -406,6 +406,8 @@ def test_an_excursion_known_only_late_is_one_alarm_that_has_ended() -> None:
     assert all(change.found_late for change in changes)
     worse = evaluate(table, memory, readings([(0, 50, 25.0)])).changes
     assert told(worse) == [("raised", "orange", 50), ("cleared", "orange", 60)]
+    earlier = evaluate(table, memory, readings([(0, 5, 12.0)])).changes
+    assert told(earlier) == [("raised", "yellow", 5), ("cleared", "yellow", 60)]
 
 
 def test_a_late_reading_raises_nothing_that_would_have_waited() -> None:
