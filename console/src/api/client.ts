@@ -97,8 +97,8 @@ export function attachEvidence(id: string, file: File): Promise<unknown> {
 }
 export const evidenceAddress = (id: string) => address(`/evidence/${encodeURIComponent(id)}`);
 
-export const readings = (point: string, from: string, to: string, bucket?: string) =>
-  ask<Page<ReadingItem>>("GET", `/points/${encodeURIComponent(point)}/readings`, {
+export const readings = (point: number, from: string, to: string, bucket?: string) =>
+  ask<Page<ReadingItem>>("GET", `/points/${point}/readings`, {
     query: { from, to, bucket, limit: 1000 },
   });
 export const deviceKinds = () => ask<Page<DeviceKind>>("GET", "/device-kinds");

@@ -4,8 +4,8 @@ import { durationText } from "./time.ts";
 
 /** UCUM codes that read better as the sign people know. */
 const SIGNS: Readonly<Record<string, string>> = {
-  Cel: "°C", "[ppm]": "ppm", "1": "", "{LEL}": "%LEL", "%{LEL}": "%LEL", "%[LEL]": "%LEL",
-  "m3/h": "m³/h", m3: "m³", m2: "m²", s: "s", "{state}": "", "{event}": "", "": "",
+  Cel: "°C", "[ppm]": "ppm", "1": "", "%{LEL}": "%LEL",
+  "m3/h": "m³/h", m3: "m³", m2: "m²", s: "s", "{floor}": "", "": "",
 };
 export const unitText = (unit: string | null | undefined): string =>
   SIGNS[unit ?? ""] ?? (unit ?? "");
