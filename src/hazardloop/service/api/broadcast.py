@@ -36,7 +36,7 @@ MOST_RESUMED: Final = 50_000
 ABSENT: Final = (psycopg.OperationalError, psycopg_pool.PoolTimeout, DatabaseAbsent, OSError)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Attached:
     """A client of the stream: its feed, and the bell that wakes its sender."""
 
