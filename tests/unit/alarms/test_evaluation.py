@@ -396,6 +396,15 @@ def test_an_older_reading_does_not_clear() -> None:
     assert evaluate(table, memory, readings([(0, 9, 1.0)])) == Outcome()
 
 
+def test_the_newest_reading_is_remembered_whatever_the_order_of_arrival() -> None:
+    table = compile_rules([rule(LIMITS)], ONE)
+    memory = new_memory(table)
+    evaluate(table, memory, readings([(0, 20, 1.0), (0, 10, 2.0)]))
+    evaluate(table, memory, readings([(0, 15, 3.0)]))
+    assert memory.newest_at.tolist() == [us(20)]
+    assert memory.newest_value.tolist() == [1.0]
+
+
 def test_an_excursion_known_only_late_is_one_alarm_that_has_ended() -> None:
     table = compile_rules([rule(LIMITS)], ONE)
     memory = new_memory(table)
