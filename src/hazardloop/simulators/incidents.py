@@ -14,12 +14,12 @@ from hazardloop.simulators.field import Effect, Site
 
 
 class Hazard(StrEnum):
-    """What can happen."""
+    """What can happen; a run begins with them in this order."""
 
     GAS_LEAK = "gas_leak"
-    TANK_OVERFILL = "tank_overfill"
-    ENTRAPMENT = "entrapment"
     SMOKE = "smoke"
+    ENTRAPMENT = "entrapment"
+    TANK_OVERFILL = "tank_overfill"
 
 
 KIND_OF: Final = {

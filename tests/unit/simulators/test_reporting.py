@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from hazardloop.devices.catalog import shipped_catalog
 from hazardloop.devices.wire import Channel, PayloadRefused, decode_leniently
 from hazardloop.simulators.district import build_district
 from hazardloop.simulators.faults import IMPOSSIBLE, Fault, FaultKind, Weather
@@ -104,6 +105,13 @@ def test_a_stuck_point_shows_what_it_showed_when_it_stuck() -> None:
     during, after = values[1:41], values[41:]
     assert len(set(during)) == 1
     assert len(set(after)) > 1
+
+
+def test_a_spike_is_beyond_what_any_sensor_can_show() -> None:
+    kinds = shipped_catalog().kinds.values()
+    assert all(
+        IMPOSSIBLE > quantity.high for kind in kinds for quantity in kind.quantities.values()
+    )
 
 
 def test_a_spike_makes_one_number_impossible() -> None:
