@@ -69,6 +69,7 @@ class Connection(asyncio.BufferedProtocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._listening = True
+        self._leaving = False
         self._reason = ""
 
     async def login(self, packet: bytes) -> Connected:
@@ -84,7 +85,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def send(self, data: bytes) -> None:
         """Write now or as soon as possible; into a lost connection nothing is written."""
-        if self._transport is not None and data and not self._transport.is_closing():
+        if self._transport is None or self._transport.is_closing() or self._leaving:
+            return
+        if data:
             self._transport.write(data)
 
     async def drained(self) -> None:
@@ -93,7 +96,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def listen(self, wanted: bool) -> None:
         """Read from the socket, or leave what comes with the kernel and the broker."""
-        if self._transport is None or self._transport.is_closing() or wanted == self._listening:
+        if self._transport is None or self._transport.is_closing() or self._leaving:
+            return
+        if wanted == self._listening:
             return
         self._listening = wanted
         if wanted:
@@ -102,11 +107,19 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def leave(self) -> None:
-        """DISCONNECT in good order, after everything sent so far."""
+        """DISCONNECT in good order, after everything sent so far; what still comes is not read.
+
+        The broker closes when it has read all of it. Closing at once would let a quick return
+        under the same client id overtake the last acknowledgements.
+        """
         self._reason = self._reason or "closed by us"
         self.send(packets.disconnect(self.session.protocol))
-        if self._transport is not None:
-            self._transport.close()
+        self.listen(True)
+        self._leaving = True
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._transport.can_write_eof():  # not under TLS
+            self._transport.write_eof()
 
     def drop(self, reason: str) -> None:
         """End the connection without a word; what was not written yet is lost."""
@@ -125,6 +138,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """So many bytes came."""
+        if self._leaving:
+            return
         self._keep_alive.heard(self._loop.time())
         data = bytes(self._buffer[:nbytes])
         for event in self.session.receive(data, self._clock()):
