@@ -15,7 +15,7 @@ from hazardloop.alarms.memory import CellRow, Memory, watch_of
 from hazardloop.alarms.rule_table import US_PER_S, RuleTable
 from hazardloop.alarms.story import Moment, Story
 from hazardloop.alarms.walk import Walk
-from hazardloop.devices.readings import NEVER, Quality, Readings
+from hazardloop.devices.readings import Quality, Readings
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +99,10 @@ def tick(table: RuleTable, memory: Memory, now_us: int, deaf_until_us: int = 0) 
     """
     walk = Walk(table, memory)
     while memory.due and memory.due[0][0] <= now_us:
-        due_us, row, rule = heapq.heappop(memory.due)
+        _, row, rule = heapq.heappop(memory.due)
         watch, signal = watch_of(table, row, rule), memory.signals.get((row, rule))
         if watch is None or signal is None:
             continue
-        if signal.due_us == due_us:
-            signal.due_us = NEVER
         walk.end_delays(row, watch, signal, now_us)
         memory.settle(table, row)
     _begin_silences(table, memory, now_us, deaf_until_us, walk.story)
