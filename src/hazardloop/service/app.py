@@ -101,7 +101,7 @@ def create_app(
     app.include_router(pages)
     problems.install(app)
     app.add_middleware(BodyLimit)
-    app.add_middleware(GZipMiddleware, minimum_size=1_000, compresslevel=4)
+    app.add_middleware(GZipMiddleware, minimum_size=1_000, compresslevel=1)
     app.add_middleware(Headers, clock=lambda: app.state.clock())
     return app
 

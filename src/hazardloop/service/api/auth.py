@@ -1,5 +1,6 @@
 """Log in, log out, who am I."""
 
+import logging
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -23,6 +24,7 @@ from hazardloop.service.api.problems import Problem, problems
 from hazardloop.service.api.schema import Body, Out, Ref
 from hazardloop.service.database import EVERYTHING, request_scope
 
+log = logging.getLogger(__name__)
 router = APIRouter(tags=["session"])
 
 ME_EXAMPLE: dict[str, Any] = {
@@ -116,11 +118,13 @@ async def log_in(
         found = await sessions.find_user(conn, body.username.replace("\x00", ""))
     stored = found[1] if found else None
     if not await here.passwords.matches(stored, body.password) or found is None:
+        log.warning("login refused", extra={"username": body.username, "address": address})
         raise Problem("bad_credentials")
     account = found[0]
     here.throttle.succeeded(body.username, address)
     async with request_scope(here.pool, EVERYTHING) as conn:
         token = await sessions.open_session(conn, account, now)
+    log.info("login", extra={"username": account.username, "address": address})
     response.set_cookie(
         COOKIE,
         token,
