@@ -419,6 +419,18 @@ def test_an_excursion_known_only_late_is_one_alarm_that_has_ended() -> None:
     assert told(earlier) == [("raised", "yellow", 5), ("cleared", "yellow", 60)]
 
 
+def test_what_was_found_late_is_not_found_again_after_a_restart() -> None:
+    table = compile_rules([rule(LIMITS)], ONE)
+    memory = new_memory(table)
+    evaluate(table, memory, readings([(0, 60, 1.0)]))
+    raised, cleared = evaluate(table, memory, readings([(0, 10, 12.0)])).changes
+    found = OpenAlarmRow(
+        raised.alarm_id, "gauge.rule", 10, 2, raised.raised_at_us, cleared.changed_at_us
+    )
+    memory = restore(table, newest=[(10, us(60), 1.0)], found_late=[found])
+    assert evaluate(table, memory, readings([(0, 11, 12.0)])) == Outcome()
+
+
 def test_a_late_reading_raises_nothing_that_would_have_waited() -> None:
     table = compile_rules([rule(LIMITS, on_delay_s=1)], ONE)
     memory = new_memory(table)
