@@ -5,6 +5,8 @@ import logging
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+import uvloop
+
 from hazardloop.service import logs
 from hazardloop.service.errors import SettingsWrong
 from hazardloop.service.settings import Settings
@@ -23,7 +25,7 @@ def run(role: str, settings: Settings, broker: str = "nats") -> int:
     elif role == "broker":
         asyncio.run(_broker(settings, broker))
     else:
-        asyncio.run(_one(role, settings))
+        uvloop.run(_one(role, settings))
     return 0
 
 
