@@ -91,7 +91,8 @@ MEMORY: Final = """
       FROM limit_memory"""
 
 OPEN_ALARMS: Final = """
-    SELECT alarm_id, rule_id, point_id, tier_now, (extract(epoch FROM raised_at) * 1e6)::bigint,
+    SELECT alarm_id, rule_id, point_id, CASE WHEN cleared_at IS NULL THEN tier_now ELSE tier END,
+           (extract(epoch FROM raised_at) * 1e6)::bigint,
            (extract(epoch FROM cleared_at) * 1e6)::bigint
       FROM alarm
      WHERE cleared_at IS NULL OR (found_late AND recorded_at > now() - interval '1 day')"""

@@ -419,6 +419,19 @@ def test_an_excursion_known_only_late_is_one_alarm_that_has_ended() -> None:
     assert told(earlier) == [("raised", "yellow", 5), ("cleared", "yellow", 60)]
 
 
+def test_of_two_late_finds_the_first_has_ended_before_the_second_begins() -> None:
+    table = compile_rules([rule(LIMITS)], ONE)
+    memory = new_memory(table)
+    evaluate(table, memory, readings([(0, 60, 1.0)]))
+    changes = evaluate(table, memory, readings([(0, 20, 25.0), (0, 10, 12.0)])).changes
+    assert told(changes) == [
+        ("raised", "yellow", 10),
+        ("cleared", "yellow", 60),
+        ("raised", "orange", 20),
+        ("cleared", "orange", 60),
+    ]
+
+
 def test_what_was_found_late_is_not_found_again_after_a_restart() -> None:
     table = compile_rules([rule(LIMITS)], ONE)
     memory = new_memory(table)
