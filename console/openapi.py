@@ -6,11 +6,26 @@ Prose is left out so that a better wording of the api does not change the consol
 """
 
 import json
+import re
 from typing import Any
 
 from hazardloop.service.app import create_app
 from hazardloop.service.settings import Settings
 
+USED = (
+    "Alarm",
+    "Bucket",
+    "CaseBrief",
+    "CountsOut",
+    "DeadlineOut",
+    "DeviceKindOut",
+    "EvidenceOut",
+    "Me",
+    "Reading",
+    "SnapshotOut",
+    "StepOut",
+)
+"""What src/api/model.ts builds on; the rest of the API may change without the console."""
 PROSE = frozenset({"description", "summary", "example", "examples", "title"})
 
 
@@ -35,8 +50,20 @@ def description() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "HazardLoop", "version": "1"},
         "paths": {},  # the console's client names its few addresses itself
-        "components": {"schemas": document["components"]["schemas"]},
+        "components": {"schemas": needed(document["components"]["schemas"])},
     }
+
+
+def needed(schemas: dict[str, Any]) -> dict[str, Any]:
+    """Those in USED with all that they refer to."""
+    found: dict[str, Any] = {}
+    wanted = [*USED]
+    while wanted:
+        name = wanted.pop()
+        if name not in found:
+            found[name] = schemas[name]
+            wanted += re.findall(r"#/components/schemas/(\w+)", json.dumps(schemas[name]))
+    return found
 
 
 if __name__ == "__main__":

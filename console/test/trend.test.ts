@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ReadingItem } from "../src/api/model.ts";
-import { ticks, trendOf, valueRange, windowOf } from "../src/core/trend.ts";
+import { apart, ticks, trendOf, valueRange, windowOf } from "../src/core/trend.ts";
 
 const start = Date.parse("2026-11-22T01:00:00Z");
 const raw = (second: number, value: number | null, quality: "good" | "bad" = "good"): ReadingItem =>
@@ -32,6 +32,11 @@ test("ticks are round and lie inside the range", () => {
   assert.deepEqual(ticks(0, 68.2), [0, 20, 40, 60]);
   assert.deepEqual(ticks(-3, 3), [-2, 0, 2]);
   assert.deepEqual(ticks(5, 5), [5]);
+});
+test("labels that would overlap are moved apart around their middle, others stay", () => {
+  assert.deepEqual(apart([50, 52], 12), [45, 57]);
+  assert.deepEqual(apart([10, 50], 12), [10, 50]);
+  assert.deepEqual(apart([], 12), []);
 });
 test("the value axis holds values and limits, and does not go below zero without need", () => {
   const [low, high] = valueRange(trendOf([raw(0, 1), raw(10, 12)]).runs, [25, 50]);

@@ -7,10 +7,6 @@ export type paths = Record<string, never>;
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        AcknowledgeIn: {
-            note?: string | null;
-            version?: number | null;
-        };
         /** @enum {string} */
         Action: "dispatch" | "sign" | "verify" | "handle" | "submit" | "return" | "close" | "reopen" | "comment" | "attach" | "escalate";
         Alarm: {
@@ -19,7 +15,7 @@ export interface components {
             acknowledged_at: string | null;
             acknowledged_by: string | null;
             allowed_actions: string[];
-            case: components["schemas"]["hazardloop__service__api__alarm_views__CaseOut"] | null;
+            case: components["schemas"]["CaseOut"] | null;
             cleared_at: string | null;
             condition: string;
             device: components["schemas"]["DeviceOut"];
@@ -65,39 +61,6 @@ export interface components {
             unit: string;
             value: number | null;
         };
-        AlarmLine: {
-            acknowledge_note: string | null;
-            acknowledged: boolean;
-            acknowledged_at: string | null;
-            acknowledged_by: string | null;
-            allowed_actions: string[];
-            case: components["schemas"]["hazardloop__service__api__alarm_views__CaseOut"] | null;
-            cleared_at: string | null;
-            condition: string;
-            device: components["schemas"]["DeviceOut"];
-            direction: string;
-            drill: boolean;
-            enterprise: components["schemas"]["Ref"];
-            found_late: boolean;
-            hazard_unit: components["schemas"]["Ref"] | null;
-            /** Format: uuid */
-            id: string;
-            limit: number;
-            limits: components["schemas"]["LimitOut"][];
-            point: components["schemas"]["PointOut"];
-            raised_at: string;
-            recorded_at: string;
-            rule: components["schemas"]["RuleOut"];
-            tier: string;
-            tier_now: string | null;
-            unit: string;
-            value: number | null;
-            version: number;
-        };
-        Alive: {
-            /** @default alive */
-            status: string;
-        };
         AssignmentOut: {
             assigned_to: string;
             dispatched_at: string;
@@ -125,7 +88,7 @@ export interface components {
             closed_at: string | null;
             closed_by: string | null;
             deadline: string | null;
-            due: components["schemas"]["hazardloop__service__api__case_forms__DueOut"] | null;
+            due: components["schemas"]["DutyOut"] | null;
             enterprise: components["schemas"]["Ref"];
             funds: string | null;
             handlers: string[];
@@ -144,69 +107,24 @@ export interface components {
             tier: string;
             verdict: components["schemas"]["Verdict"] | null;
         };
+        CaseOut: {
+            due: components["schemas"]["DueOut"] | null;
+            /** Format: uuid */
+            id: string;
+            revision: number;
+            stage: string;
+        };
         CountsOut: {
             seq: number;
             tiers: {
                 [key: string]: components["schemas"]["TierCounts"];
             };
         };
-        DeadLetter: {
-            detail: string;
-            enterprise: string | null;
-            gateway: string | null;
-            id: number;
-            payload: string;
-            payload_bytes: number;
-            readings: number;
-            reason: string;
-            received_at: string;
-            topic: string;
-        };
         DeadlineOut: {
             done_at: string | null;
             due_at: string;
             overdue: boolean;
             stage: components["schemas"]["Duty"];
-        };
-        Device: {
-            code: string;
-            created_at: string;
-            enterprise: components["schemas"]["Ref"];
-            expected_interval_s: number;
-            gateway: components["schemas"]["Ref"];
-            hazard_unit: components["schemas"]["Ref"] | null;
-            id: number;
-            kind: string;
-            location: string;
-            name: string;
-            points: components["schemas"]["PointRef"][];
-            tags: {
-                [key: string]: unknown;
-            };
-        };
-        DeviceChange: {
-            expected_interval_s?: number | null;
-            hazard_unit?: string | null;
-            location?: string | null;
-            name?: string | null;
-            tags?: {
-                [key: string]: string | number | boolean;
-            } | null;
-        };
-        DeviceIn: {
-            code: string;
-            expected_interval_s?: number | null;
-            gateway: string;
-            hazard_unit?: string | null;
-            kind: string;
-            /** @default  */
-            location: string;
-            /** @default  */
-            name: string;
-            quantities?: string[] | null;
-            tags?: {
-                [key: string]: string | number | boolean;
-            };
         };
         DeviceKindOut: {
             code: string;
@@ -224,28 +142,16 @@ export interface components {
             location: string;
             name: string;
         };
+        DueOut: {
+            at: string;
+            stage: string;
+        };
         /** @enum {string} */
         Duty: "sign" | "verify" | "submit" | "review";
-        Enterprise: {
-            area: string;
-            code: string;
-            contact: string;
-            created_at: string;
-            id: number;
-            name: string;
-        };
-        EnterpriseChange: {
-            area?: string | null;
-            contact?: string | null;
-            name?: string | null;
-        };
-        EnterpriseIn: {
-            /** @default  */
-            area: string;
-            code: string;
-            /** @default  */
-            contact: string;
-            name: string;
+        DutyOut: {
+            at: string;
+            overdue: boolean;
+            stage: components["schemas"]["Duty"];
         };
         Episode: {
             actor: string | null;
@@ -258,19 +164,6 @@ export interface components {
             value: number | null;
             version: number;
         };
-        EvidenceKept: {
-            /** Format: uuid */
-            case_id: string;
-            file_name: string;
-            /** Format: uuid */
-            id: string;
-            media_type: string;
-            revision: number;
-            sha256: string;
-            size_bytes: number;
-            uploaded_at: string;
-            uploaded_by: string;
-        };
         EvidenceOut: {
             file_name: string;
             /** Format: uuid */
@@ -281,162 +174,10 @@ export interface components {
             uploaded_at: string;
             uploaded_by: string;
         };
-        Gateway: {
-            code: string;
-            created_at: string;
-            enterprise: components["schemas"]["Ref"];
-            firmware: string | null;
-            id: number;
-            last_heard_at: string | null;
-            mqtt_username: string;
-            name: string;
-            online: boolean;
-            status_at: string | null;
-        };
-        GatewayChange: {
-            name?: string | null;
-        };
-        GatewayIn: {
-            code: string;
-            enterprise: string;
-            /** @default  */
-            name: string;
-        };
-        GatewayWithSecret: {
-            code: string;
-            created_at: string;
-            enterprise: components["schemas"]["Ref"];
-            firmware: string | null;
-            id: number;
-            last_heard_at: string | null;
-            mqtt: components["schemas"]["MqttLogin"];
-            mqtt_username: string;
-            name: string;
-            online: boolean;
-            status_at: string | null;
-        };
-        Group: {
-            closed: number;
-            drills: number;
-            key: string;
-            members?: string[] | null;
-            on_time: number;
-            open: number;
-            raised: number;
-            rate: number | null;
-        };
-        /** @enum {string} */
-        GroupBy: "enterprise" | "kind" | "tier";
-        HandlingOut: {
-            closed: number;
-            drills: number;
-            formula: string;
-            from: string;
-            groups: components["schemas"]["Group"][];
-            members?: string[] | null;
-            on_time: number;
-            open: number;
-            raised: number;
-            rate: number | null;
-            to: string;
-        };
-        HazardUnit: {
-            code: string;
-            created_at: string;
-            enterprise: components["schemas"]["Ref"];
-            grade: number | null;
-            id: number;
-            name: string;
-        };
-        HazardUnitChange: {
-            grade?: number | null;
-            name?: string | null;
-        };
-        HazardUnitIn: {
-            code: string;
-            enterprise: string;
-            grade?: number | null;
-            name: string;
-        };
-        Latest: {
-            observed_at: string;
-            quality: string;
-            received_at: string;
-            value: number | null;
-        };
-        LatestReading: {
-            device: string;
-            enterprise: string;
-            kind: string;
-            observed_at: string;
-            point: {
-                [key: string]: unknown;
-            };
-            quality: string;
-            received_at: string;
-            value: number | null;
-        };
         LimitOut: {
             direction: string;
             limit: number;
             tier: string;
-        };
-        Listing_AlarmLine_: {
-            items: components["schemas"]["AlarmLine"][];
-            next_cursor?: string | null;
-        };
-        Listing_Bucket_: {
-            items: components["schemas"]["Bucket"][];
-            next_cursor?: string | null;
-        };
-        Listing_CaseBrief_: {
-            items: components["schemas"]["CaseBrief"][];
-            next_cursor?: string | null;
-        };
-        Listing_DeadLetter_: {
-            items: components["schemas"]["DeadLetter"][];
-            next_cursor?: string | null;
-        };
-        Listing_DeviceKindOut_: {
-            items: components["schemas"]["DeviceKindOut"][];
-            next_cursor?: string | null;
-        };
-        Listing_Device_: {
-            items: components["schemas"]["Device"][];
-            next_cursor?: string | null;
-        };
-        Listing_Enterprise_: {
-            items: components["schemas"]["Enterprise"][];
-            next_cursor?: string | null;
-        };
-        Listing_Gateway_: {
-            items: components["schemas"]["Gateway"][];
-            next_cursor?: string | null;
-        };
-        Listing_HazardUnit_: {
-            items: components["schemas"]["HazardUnit"][];
-            next_cursor?: string | null;
-        };
-        Listing_LatestReading_: {
-            items: components["schemas"]["LatestReading"][];
-            next_cursor?: string | null;
-        };
-        Listing_Point_: {
-            items: components["schemas"]["Point"][];
-            next_cursor?: string | null;
-        };
-        Listing_Reading_: {
-            items: components["schemas"]["Reading"][];
-            next_cursor?: string | null;
-        };
-        LoginIn: {
-            /** Format: password */
-            password: string;
-            username: string;
-        };
-        LoginOut: {
-            token: string;
-            user: components["schemas"]["Me"];
         };
         Me: {
             display_name: string;
@@ -446,13 +187,6 @@ export interface components {
             role: string;
             username: string;
         };
-        MqttLogin: {
-            password: string;
-            topics: {
-                [key: string]: string;
-            };
-            username: string;
-        };
         /** @enum {string} */
         Party: "enterprise" | "authority";
         PermitOut: {
@@ -460,46 +194,10 @@ export interface components {
             granted_by: string;
             reason: string;
         };
-        Point: {
-            code: string;
-            device: components["schemas"]["Ref"];
-            enterprise: components["schemas"]["Ref"];
-            id: number;
-            kind: string;
-            latest: components["schemas"]["Latest"] | null;
-            quantity: string;
-            range: [
-                number | null,
-                number | null
-            ];
-            unit: string;
-        };
         PointOut: {
             code: string;
             id: number;
             quantity: string;
-        };
-        PointRef: {
-            code: string;
-            id: number;
-            quantity: string;
-            unit: string;
-        };
-        Problem: {
-            /** @enum {string} */
-            code: "already_acknowledged" | "ambiguous" | "bad_credentials" | "bad_request" | "changed" | "cross_site" | "exists" | "forbidden" | "internal" | "invalid" | "method_not_allowed" | "not_found" | "overtaken" | "step_refused" | "too_large" | "too_many_requests" | "unauthenticated" | "unavailable" | "unsupported_media_type";
-            detail: string;
-            errors?: {
-                loc?: (string | number)[];
-                msg?: string;
-                type?: string;
-            }[];
-            status: number;
-            title: string;
-            /** Format: uri */
-            type: string;
-        } & {
-            [key: string]: unknown;
         };
         QuantityOut: {
             code: string;
@@ -517,12 +215,6 @@ export interface components {
             observed_at: string;
             quality: string;
             value: number | null;
-        };
-        Ready: {
-            parts: {
-                [key: string]: string;
-            };
-            ready: boolean;
         };
         Ref: {
             code: string;
@@ -550,19 +242,6 @@ export interface components {
         };
         /** @enum {string} */
         Stage: "raised" | "dispatched" | "signed" | "verified" | "handling" | "submitted" | "closed";
-        StepIn: {
-            action: components["schemas"]["Action"];
-            cause?: string | null;
-            deadline?: string | null;
-            funds?: string | null;
-            measures?: string | null;
-            note?: string | null;
-            permit?: string | null;
-            plan?: string | null;
-            responsible?: string | null;
-            revision: number;
-            verdict?: components["schemas"]["Verdict"] | null;
-        };
         StepOut: {
             action: string;
             actor: string;
@@ -584,55 +263,6 @@ export interface components {
         Words: {
             en: string;
             zh: string;
-        };
-        hazardloop__service__api__alarm_views__CaseOut: {
-            due: components["schemas"]["hazardloop__service__api__alarm_views__DueOut"] | null;
-            /** Format: uuid */
-            id: string;
-            revision: number;
-            stage: string;
-        };
-        hazardloop__service__api__alarm_views__DueOut: {
-            at: string;
-            stage: string;
-        };
-        hazardloop__service__api__case_forms__CaseOut: {
-            alarm: components["schemas"]["AlarmFacts"];
-            /** Format: uuid */
-            alarm_id: string;
-            allowed_actions: components["schemas"]["Action"][];
-            assignments: components["schemas"]["AssignmentOut"][];
-            bypass_permit: components["schemas"]["PermitOut"] | null;
-            cause: string | null;
-            closed_at: string | null;
-            closed_by: string | null;
-            deadline: string | null;
-            deadlines: components["schemas"]["DeadlineOut"][];
-            due: components["schemas"]["hazardloop__service__api__case_forms__DueOut"] | null;
-            enterprise: components["schemas"]["Ref"];
-            evidence: components["schemas"]["EvidenceOut"][];
-            funds: string | null;
-            handlers: string[];
-            /** Format: uuid */
-            id: string;
-            measures: string | null;
-            opened_at: string;
-            plan: string | null;
-            reopened: number;
-            responsible: string | null;
-            returned: number;
-            revision: number;
-            stage: components["schemas"]["Stage"];
-            stage_at: string;
-            steps: components["schemas"]["StepOut"][];
-            submitted_by: string | null;
-            tier: string;
-            verdict: components["schemas"]["Verdict"] | null;
-        };
-        hazardloop__service__api__case_forms__DueOut: {
-            at: string;
-            overdue: boolean;
-            stage: components["schemas"]["Duty"];
         };
     };
     responses: never;

@@ -60,6 +60,14 @@ export function ticks(low: number, high: number, wanted = 4): number[] {
   return Array.from({ length: Math.max(0, count) }, (_, nth) => Number(((first + nth) * step).toPrecision(12)));
 }
 
+/** `heights`, ascending, moved so that neighbours are at least `gap` apart and centred as before. */
+export function apart(heights: readonly number[], gap: number): number[] {
+  const moved: number[] = [];
+  for (const height of heights) moved.push(Math.max(height, (moved.at(-1) ?? Number.NEGATIVE_INFINITY) + gap));
+  const shift = moved.reduce((sum, height, nth) => sum + height - (heights[nth] ?? 0), 0) / (moved.length || 1);
+  return moved.map((height) => height - shift);
+}
+
 /** The range of the value axis: all values and limits, and a little air. */
 export function valueRange(runs: readonly Place[][], limits: readonly number[]): [number, number] {
   const all = [...limits, ...runs.flat().flatMap(({ low, high }) => [low, high])].filter(Number.isFinite);
