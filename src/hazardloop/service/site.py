@@ -1,5 +1,6 @@
 """All that a worker must know of its district: registry, routes, rules and their versions."""
 
+import logging
 from dataclasses import dataclass
 
 from hazardloop.alarms import store as alarm_store
@@ -12,6 +13,9 @@ from hazardloop.devices.registry import Registry
 from hazardloop.ingest.decoding import Routes, routes_of
 from hazardloop.service.database import Connection
 from hazardloop.service.settings import Settings
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,4 +60,6 @@ async def _at_revision(
 ) -> Site:
     registry = await registry_store.load_registry(connection, catalog)
     table = compile_rules(rules, registry, versions)
+    for problem in table.problems:
+        log.warning("device tag not understood", extra={"problem": problem})
     return Site(catalog, rules, versions, registry, routes_of(registry), table)
