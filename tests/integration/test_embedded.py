@@ -18,7 +18,6 @@ import aiomqtt
 import nats
 import psycopg
 import pytest
-from tests.brokers import free_port
 
 from hazardloop.service.embedded.accounts import (
     WORKER_READS,
@@ -32,6 +31,7 @@ from hazardloop.service.embedded.nats import EmbeddedNats
 from hazardloop.service.embedded.postgres import EmbeddedPostgres
 from hazardloop.service.embedded.supervisor import Supervisor
 from hazardloop.service.gateway_secret import GatewaySecret, hashed
+from tests.brokers import free_port
 
 PATIENCE_S = 30.0
 KINDS = ("nats", "mosquitto")
@@ -289,6 +289,26 @@ async def test_a_child_that_is_killed_is_started_again(home: Path) -> None:
     watching.cancel()
     await supervisor.stop()
     assert not child.runs()
+
+
+async def test_a_log_that_has_become_too_long_is_set_aside(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hazardloop.service.embedded.child.LOG_MOST", 10)
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    talker = Child(
+        "talker", ["sh", "-c", f"echo the first line; read word <{go}; echo $word"], home
+    )
+    talker.launch()
+    await until(lambda: talker.log.read_text() == "the first line\n")
+    talker.bound_log()
+    go.write_text("on\n")
+    await until(lambda: talker.log.read_text() == "on\n")
+    talker.stop()
+    talker.bound_log()
+    assert talker.log.with_suffix(".log.1").read_text() == "the first line\n"
+    assert talker.log.read_text() == "on\n"
 
 
 async def test_children_are_stopped_last_started_first_and_by_force_if_need_be(

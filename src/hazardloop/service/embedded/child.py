@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from typing import Final
 PR_SET_PDEATHSIG: Final = 1
 """Linux prctl(2): the signal a process gets when the thread that made it ends."""
 LOOK_EACH_S: Final = 0.02
+LOG_MOST: Final = 32 << 20
+"""Bytes of a log, of which one older part is kept."""
 
 
 @dataclass(slots=True)
@@ -98,6 +101,12 @@ class Child:
     def kill(self) -> None:
         """Ends it by force."""
         self._reap(0.0)
+
+    def bound_log(self) -> None:
+        """Sets a log aside that has become too long; the child goes on writing at its start."""
+        if self.log.exists() and self.log.stat().st_size > LOG_MOST:
+            shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
+            os.truncate(self.log, 0)
 
     def last_words(self) -> str:
         """The last line of its log that says something."""

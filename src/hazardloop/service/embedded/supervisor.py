@@ -60,6 +60,7 @@ class Supervisor:
         while True:
             for kept in self._kept:
                 self._look(kept, time.monotonic())
+                kept.child.bound_log()
             await asyncio.sleep(LOOK_EACH_S)
 
     async def require_start(
