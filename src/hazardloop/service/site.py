@@ -14,7 +14,6 @@ from hazardloop.ingest.decoding import Routes, routes_of
 from hazardloop.service.database import Connection
 from hazardloop.service.settings import Settings
 
-
 log = logging.getLogger(__name__)
 
 
