@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
-from tests.integration.api.world import World, build_world
 
 from hazardloop.service.app import create_app
 from hazardloop.service.settings import Settings
+from tests.integration.api.world import World, build_world
 
 
 @asynccontextmanager

@@ -3,13 +3,13 @@
 import pytest
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
-from tests.integration.api.world import ROLES, World
 
 from hazardloop.alarms.alarm import Role
 from hazardloop.service import app as app_module
 from hazardloop.service.api import health
 from hazardloop.service.api.access import Public
 from hazardloop.service.app import PREFIX, ROUTERS, declarations
+from tests.integration.api.world import ROLES, World
 
 ALL = set(Role)
 DISPOSERS = {"enterprise", "operator", "supervisor", "authority"}

@@ -4,9 +4,9 @@ import asyncio
 from uuid import uuid4
 
 import pytest
-from tests.integration.api.world import RULE, World
 
 from hazardloop.alarms.alarm import Tier
+from tests.integration.api.world import RULE, World
 
 
 async def test_an_alarm_shows_what_raised_it_its_limits_its_case_and_its_course(api: World) -> None:

@@ -9,8 +9,6 @@ from typing import Any
 import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.integration.api.test_access import EXPECTED
-from tests.integration.api.world import World
 
 from hazardloop.alarms.alarm import Tier
 from hazardloop.service import heartbeat
@@ -19,6 +17,8 @@ from hazardloop.service.api.problems import CODES
 from hazardloop.service.app import CannotListen, create_app, listen, run_api
 from hazardloop.service.errors import DatabaseAbsent, SchemaWrong
 from hazardloop.service.settings import Settings
+from tests.integration.api.test_access import EXPECTED
+from tests.integration.api.world import World
 
 ROOT = "http://testserver"
 

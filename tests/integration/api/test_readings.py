@@ -4,9 +4,9 @@ import math
 from datetime import timedelta
 
 import pytest
-from tests.integration.api.world import World
 
 from hazardloop.devices.readings import Quality
+from tests.integration.api.world import World
 
 BAD = int(Quality.NOT_A_NUMBER)
 

@@ -5,9 +5,9 @@ import hashlib
 
 import bcrypt
 import pytest
-from tests.integration.api.world import World
 
 from hazardloop.devices.catalog import shipped_catalog
+from tests.integration.api.world import World
 
 
 async def test_an_enterprise_with_all_that_it_has_is_registered_over_the_api(api: World) -> None:

@@ -4,6 +4,7 @@ import hashlib
 from datetime import timedelta
 
 import pytest
+
 from tests.integration.api.world import PASSWORD, World
 
 

@@ -12,12 +12,12 @@ import httpx
 import psycopg
 import pytest
 from fastapi import FastAPI
-from tests.integration.api.world import World, build_world, lines_of
 
 from hazardloop.alarms.alarm import Tier
 from hazardloop.service import app as app_module
 from hazardloop.service.app import create_app, run_api
 from hazardloop.service.settings import Settings
+from tests.integration.api.world import World, build_world, lines_of
 
 
 @dataclass
