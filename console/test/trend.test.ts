@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ReadingItem } from "../src/api/model.ts";
-import { apart, ticks, trendOf, valueRange, windowOf } from "../src/core/trend.ts";
+import { apart, firstShown, ticks, trendOf, valueRange, windowOf } from "../src/core/trend.ts";
 
 const start = Date.parse("2026-11-22T01:00:00Z");
 const raw = (second: number, value: number | null, quality: "good" | "bad" = "good"): ReadingItem =>
@@ -37,6 +37,14 @@ test("labels that would overlap are moved apart around their middle, others stay
   assert.deepEqual(apart([50, 52], 12), [45, 57]);
   assert.deepEqual(apart([10, 50], 12), [10, 50]);
   assert.deepEqual(apart([], 12), []);
+});
+test("the axis begins where young data begin, and never later than the raise or ten minutes ago", () => {
+  const at = (minute: number) => start + minute * 60_000;
+  const runs = (minute: number) => trendOf([raw(minute * 60, 1), raw(minute * 60 + 10, 1)]).runs;
+  assert.equal(firstShown(runs(1), at(0), at(30), at(25)), at(0.5));
+  assert.equal(firstShown(runs(29), at(0), at(30), at(29)), at(20));
+  assert.equal(firstShown(runs(29), at(0), at(30), at(5)), at(4.5));
+  assert.equal(firstShown([], at(0), at(30), at(29)), at(0));
 });
 test("the value axis holds values and limits, and does not go below zero without need", () => {
   const [low, high] = valueRange(trendOf([raw(0, 1), raw(10, 12)]).runs, [25, 50]);

@@ -77,6 +77,18 @@ export function valueRange(runs: readonly Place[][], limits: readonly number[]):
   return [low >= 0 && low - air < 0 ? 0 : low - air, high + air];
 }
 
+/** At least this much is shown, however young the data are. */
+const LEAST_SHOWN_MS = 10 * 60_000;
+
+/**
+ * Where the time axis begins: at `from`, or later where the point's data begin later, so that a
+ * point just connected is not squeezed into the right edge. `until` stays in the picture.
+ */
+export function firstShown(runs: readonly Place[][], from: number, to: number, until: number): number {
+  const first = runs[0]?.[0]?.at ?? from;
+  return Math.max(from, Math.min(first - 30_000, to - LEAST_SHOWN_MS, until - 30_000));
+}
+
 export interface Window { from: number; to: number; bucket: string | undefined }
 const MINUTE = 60_000;
 
