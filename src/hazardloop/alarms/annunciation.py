@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -76,6 +77,8 @@ class Annunciator:
             password=self.address.password,
             tls_params=self.address.tls,
             timeout=TAKEN_WITHIN_S,
+            # Else the second of two alarms waits 40 ms for the first one's TCP acknowledgement.
+            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
         client.pending_calls_threshold = 100_000  # a flood of alarms is no cause for a warning each
         return client
