@@ -10,12 +10,12 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from psycopg import AsyncConnection
-from tests.cases import RAISED_AT, clear_signal, found_district, open_case
 
 from hazardloop.alarms.alarm import Role, Tier
 from hazardloop.service.app import create_app
 from hazardloop.service.passwords import hash_password
 from hazardloop.service.settings import Settings
+from tests.cases import RAISED_AT, clear_signal, found_district, open_case
 
 BASE_URL: Final = "http://testserver/api/v1"
 PASSWORD: Final = "a good long password"

@@ -17,6 +17,7 @@ from typing import Any
 import aiomqtt
 import httpx
 import pytest
+
 from tests.brokers import free_port
 
 PATIENCE_S = 120.0

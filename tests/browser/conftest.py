@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,12 +19,12 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
-from tests import worlds
-from tests.brokers import free_port, mosquitto
-from tests.worlds import eventually, query
 
 from hazardloop.service.api.access import COOKIE
 from hazardloop.service.passwords import hash_password
+from tests import worlds
+from tests.brokers import free_port, mosquitto
+from tests.worlds import eventually, query
 
 PASSWORD: Final = "correct horse 9"
 PEOPLE: Final = {
@@ -60,6 +61,7 @@ class Town:
     port: int
     publisher: paho.Client
     tokens: dict[str, str] = field(default_factory=dict)
+    said_ms: int = 0
     _api: ExitStack = field(default_factory=ExitStack)
     _devices: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -73,8 +75,9 @@ class Town:
         return f"{kind}-{next(self._devices)}"
 
     def read(self, values: dict[str, Any]) -> None:
-        """One message of the gateway, confirmed by the broker."""
-        body = json.dumps({"values": values}).encode()
+        """One message of the gateway, later than the one before, confirmed by the broker."""
+        self.said_ms = max(self.said_ms + 1, time.time_ns() // 1_000_000)
+        body = json.dumps({"ts": self.said_ms, "values": values}).encode()
         self.publisher.publish("hl/v1/E1/G1/telemetry", body, qos=1).wait_for_publish(30)
 
     def start_api(self) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
+
 from tests.browser.conftest import PASSWORD, Town
 from tests.worlds import eventually
 

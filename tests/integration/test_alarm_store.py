@@ -4,8 +4,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from tests import worlds
-from tests.worlds import query
 
 from hazardloop.alarms import store
 from hazardloop.alarms.alarm import Change, ChangeKind, Direction, Tier, alarm_id_of
@@ -16,6 +14,8 @@ from hazardloop.devices.catalog import shipped_catalog
 from hazardloop.devices.registry import Registry
 from hazardloop.devices.store import load_registry
 from hazardloop.service.database import Connection, connect
+from tests import worlds
+from tests.worlds import query
 
 RULE = "gas_detector.lel.high"
 START_US = 1_795_300_000_000_000

@@ -7,18 +7,6 @@ from uuid import UUID
 
 import pytest
 from psycopg import AsyncConnection
-from tests.cases import (
-    OFFICER,
-    RAISED_AT,
-    REPORT,
-    SUPERVISOR,
-    Desk,
-    as_request,
-    clear_signal,
-    found_district,
-    open_case,
-    raise_alarms,
-)
 
 from hazardloop.alarms import case_store, disposal
 from hazardloop.alarms.alarm import (
@@ -33,6 +21,18 @@ from hazardloop.alarms.alarm import (
     case_id_of,
 )
 from hazardloop.alarms.errors import CaseOvertaken, CaseUnknown, StepRefused
+from tests.cases import (
+    OFFICER,
+    RAISED_AT,
+    REPORT,
+    SUPERVISOR,
+    Desk,
+    as_request,
+    clear_signal,
+    found_district,
+    open_case,
+    raise_alarms,
+)
 
 
 @pytest.fixture

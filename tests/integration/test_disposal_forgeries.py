@@ -12,10 +12,10 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection, sql
 from psycopg.conninfo import make_conninfo
-from tests.cases import RAISED_AT, Desk, clear_signal, found_district, open_case
 
 from hazardloop.alarms.alarm import Stage, Tier
 from hazardloop.alarms.lifecycle import TRANSITIONS
+from tests.cases import RAISED_AT, Desk, clear_signal, found_district, open_case
 
 STANDING = (
     Stage.DISPATCHED,
@@ -63,7 +63,7 @@ async def _fill(conninfo: str) -> dict[Stage, UUID]:
 
 
 def attempt(archive: Archive, stage: Stage, statements: str, *, as_request: bool) -> None:
-    """Runs statements on the case at `stage` up to what a commit would say, then takes them back."""
+    """Runs statements on the case at `stage` as far as a commit would, then takes them back."""
     with psycopg.connect(archive.conninfo) as conn, conn.transaction(force_rollback=True):
         if as_request:
             conn.execute("SET LOCAL ROLE hazardloop_api")

@@ -6,6 +6,10 @@ from uuid import UUID
 
 import pytest
 from psycopg import AsyncConnection
+
+from hazardloop.alarms import figure_store
+from hazardloop.alarms.alarm import Action, Stage, Tier
+from hazardloop.alarms.figures import GroupBy, Record, handling, handling_by
 from tests.cases import (
     OFFICER,
     RAISED_AT,
@@ -17,10 +21,6 @@ from tests.cases import (
     open_case,
     raise_alarms,
 )
-
-from hazardloop.alarms import figure_store
-from hazardloop.alarms.alarm import Action, Stage, Tier
-from hazardloop.alarms.figures import GroupBy, Record, handling, handling_by
 
 END = RAISED_AT + timedelta(hours=1)
 

@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
-from tests.brokers import Broker, free_port, mosquitto
 
 from hazardloop.service import simulate
 from hazardloop.simulators.faults import Fault, FaultKind
@@ -26,6 +25,7 @@ from hazardloop.simulators.fleet import Fleet, FleetOptions
 from hazardloop.simulators.logbook import Counts
 from hazardloop.simulators.scenario_file import Scenario
 from hazardloop.simulators.session import Login, broker_address
+from tests.brokers import Broker, free_port, mosquitto
 
 SMALL = Scenario(gateways=9, points=150, interval_s=0.2, first_s=0.1)
 WAIT_S = 30.0

@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from tests import worlds
-from tests.worlds import query
 
 from hazardloop.alarms import store
 from hazardloop.alarms.alarm import Change, ChangeKind, Direction, Tier, alarm_id_of
@@ -22,6 +20,8 @@ from hazardloop.devices.store import load_registry
 from hazardloop.service.database import connect
 from hazardloop.service.keeping import Keeper
 from hazardloop.service.work import Work
+from tests import worlds
+from tests.worlds import query
 
 START_US = 1_795_300_000_000_000
 RULE = "gas_detector.lel.high"

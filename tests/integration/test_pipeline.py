@@ -11,6 +11,7 @@ from typing import Any
 
 import paho.mqtt.client as paho
 import pytest
+
 from tests import worlds
 from tests.brokers import Broker, mosquitto, nats
 from tests.worlds import eventually, query

@@ -11,7 +11,6 @@ from pathlib import Path
 import paho.mqtt.client as paho
 import pytest
 import uvloop
-from tests.brokers import Broker, mosquitto, nats
 
 from hazardloop.ingest import packets
 from hazardloop.ingest.batching import Batch, BatchLimits
@@ -19,6 +18,7 @@ from hazardloop.ingest.errors import SubscriptionClosed
 from hazardloop.ingest.options import SubscriptionOptions, SubscriptionState
 from hazardloop.ingest.packets import Kind
 from hazardloop.ingest.subscription import Subscription
+from tests.brokers import Broker, mosquitto, nats
 
 PATIENCE_S = 20.0
 ACCEPTED = b"\x20\x02\x00\x00"

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.alarms.scalar_oracle import Oracle, OracleChange, OracleRule
-from tests.unit.alarms.site import START_US, high, low, point, readings, registry, rule, told, us
 
 from hazardloop.alarms.alarm import Change, ChangeKind, Tier, alarm_id_of
 from hazardloop.alarms.evaluation import Outcome, evaluate, merge, tick
@@ -17,6 +15,8 @@ from hazardloop.alarms.memory import CellRow, Memory, OpenAlarmRow, carry_over, 
 from hazardloop.alarms.rule import Silence, State
 from hazardloop.alarms.rule_table import US_PER_S, RuleTable, compile_rules
 from hazardloop.devices.readings import Quality, Readings
+from tests.unit.alarms.scalar_oracle import Oracle, OracleChange, OracleRule
+from tests.unit.alarms.site import START_US, high, low, point, readings, registry, rule, told, us
 
 POINTS = 3
 REGISTRY = registry(point(10 + row) for row in range(POINTS))

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.alarms.site import Condition, high, low, point, registry, rule
 
 from hazardloop.alarms.alarm import Tier, alarm_id_of
 from hazardloop.alarms.kernels import (
@@ -22,6 +21,7 @@ from hazardloop.alarms.rule import State
 from hazardloop.alarms.rule_table import compile_rules
 from hazardloop.alarms.watch import Signal, Standing, Watch, signal_at_rest, worst_held
 from hazardloop.devices.readings import NEVER, Quality
+from tests.unit.alarms.site import Condition, high, low, point, registry, rule
 
 S = 1_000_000
 

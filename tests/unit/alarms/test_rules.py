@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.unit.alarms.site import high, point, readings, registry, rule, told, us
 
 from hazardloop.alarms.alarm import Tier
 from hazardloop.alarms.evaluation import evaluate, tick
@@ -23,6 +22,7 @@ from hazardloop.alarms.rule_table import (
 from hazardloop.alarms.rules import catalogue_rules, check, definition_of, load_rules
 from hazardloop.devices.catalog import shipped_catalog
 from hazardloop.devices.marked_yaml import FileRefused
+from tests.unit.alarms.site import high, point, readings, registry, rule, told, us
 
 CATALOG = shipped_catalog()
 RULES = catalogue_rules(CATALOG)

@@ -1,7 +1,6 @@
 """What the API's description shows of cases is what the API takes and gives."""
 
 import pytest
-from tests.cases import RAISED_AT
 
 from hazardloop.alarms.alarm import Action, Actor, Role, Step
 from hazardloop.service.api import figures
@@ -18,6 +17,7 @@ from hazardloop.service.api.case_forms import (
     EvidenceOut,
     StepIn,
 )
+from tests.cases import RAISED_AT
 
 ACTOR = Actor("li", "李四", Role.AUTHORITY)
 
