@@ -21,13 +21,10 @@ async def run(settings: Settings, mqtt_host: str, mqtt_port: int, broker: str) -
     logs.configure("up", "WARNING")
     require_ports(settings, mqtt_host, mqtt_port)
     with occupied(settings.home):
-        password = ""
-
-        async def furnish(conninfo: str) -> None:
-            nonlocal password
-            password = await make_administrator(conninfo, settings.lang)
 
         async def announce() -> None:
+            # Not before all has started: a password nobody saw would lock everybody out.
+            password = await make_administrator(installation.conninfo, settings.lang)
             print(
                 f"\npage and API  {installation.url}\ngateways      mqtt://{installation.mqtt_address}"
             )
@@ -37,9 +34,7 @@ async def run(settings: Settings, mqtt_host: str, mqtt_port: int, broker: str) -
             print("Ctrl-C stops everything", flush=True)
             await for_ever()
 
-        installation = Installation(
-            settings, mqtt_host, mqtt_port, broker, say=say, furnish=furnish
-        )
+        installation = Installation(settings, mqtt_host, mqtt_port, broker, say=say)
         await installation.operate(announce)
     say("stopped")
     return 0
