@@ -265,3 +265,18 @@ def undisturbed(database: str) -> list[tuple[Any, ...]]:
             state[point_id][1] = max(state[point_id][1], 3 if value >= 50 else 2)
     expected = [(point_id, at, None, tier) for point_id, (at, tier) in sorted(state.items())]
     return expected
+
+
+def test_messages_without_a_time_of_their_own_are_told_apart(
+    database: str, broker: Broker, home: Path
+) -> None:
+    worlds.register(database)
+    levels = [5, 60, *range(40)]
+    with at_work(database, broker, home), gateway_at(broker) as gateway:
+        for level in levels:
+            gateway.say("E1/G1/telemetry", {"values": {"GD-1.lel": level}})
+        count = "SELECT count(*) FROM reading"
+        eventually(lambda: query(database, count) == [(len(levels),)], "every one is stored")
+    stored = query(database, "SELECT value FROM reading ORDER BY observed_at")
+    assert [value for (value,) in stored] == levels
+    assert [(point, tier) for point, tier, *_ in alarms(database)] == [("GD-1.lel", 3)]

@@ -113,7 +113,7 @@ class TestRealBrokers:
         assert {topic for batch in batches for topic in batch.topics} == {b"hl/v1/E/G/telemetry"}
         assert all(0 not in batch.packet_ids for batch in batches)
         assert (state.unacknowledged, state.waiting, state.received) == (0, 0, 3000)
-        assert state.last_message_at == batches[-1].received_at[-1]
+        assert state.last_message_at <= batches[-1].received_at[-1]
 
     async def test_mqtt_5_gives_the_same(self, mosquitto_broker: Broker) -> None:
         sent = [b"%d" % n for n in range(2000)]

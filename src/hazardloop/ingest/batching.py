@@ -35,7 +35,8 @@ class Batch:
     generation: which connection they came on.
     topics, payloads, packet_ids, flags: (n,) as in `Messages`.
     received_at: (n,) microseconds since 1970-01-01T00:00Z, one reading of the clock per read of
-        the socket.
+        the socket, and one more for each message: no two messages of a subscription share an
+        instant, because it stands in for the time that a message may lack.
     oversized: messages over the packet limit, to be set aside as `too_large`.
     due: (m,) packet ids to acknowledge, in the order they came, those of `oversized` among them.
     """
@@ -103,6 +104,7 @@ class Gathering:
         self._pieces: deque[_Piece] = deque()
         self._bytes = 0
         self._taken = 0
+        self._last_instant = -1
         self.count = 0  # messages waiting, oversized ones among them
 
     def add(self, content: Messages | Oversized, generation: int, now: float) -> None:
@@ -144,7 +146,15 @@ class Gathering:
                 parts.append(piece.content)
                 batch.due += piece.content.packet_ids
         _join(parts, batch)
+        self._tell_apart(batch.received_at)
         return batch
+
+    def _tell_apart(self, received_at: Times) -> None:
+        """Makes the instants rise strictly, within the batch and from batch to batch."""
+        if len(received_at):
+            received_at += np.arange(len(received_at))
+            received_at += max(0, self._last_instant + 1 - int(received_at[0]))
+            self._last_instant = int(received_at[-1])
 
     def _next(self, room: int) -> _Piece:
         """The first piece, or as much of it as there is room for."""

@@ -1,5 +1,7 @@
 """When a batch is due, what is in it, and what may be acknowledged after it."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -64,7 +66,7 @@ def test_what_is_left_of_a_large_read_keeps_its_age() -> None:
     last = gathering.take()
     assert last.packet_ids == [21, 22, 23]
     assert last.topics == [b"t21", b"t22", b"t23"]
-    assert last.received_at.tolist() == [7, 7, 7]
+    assert last.received_at.tolist() == [27, 28, 29]  # 7, and one more for each before it
     assert last.number == 3
 
 
@@ -124,10 +126,11 @@ def test_batches_are_all_that_came_in_order_and_within_the_limits(
             came.append((generation, number, 5))
         elif count:
             numbers = range(number + 1, number + 1 + count)
-            gathering.add(messages(numbers, received_at=at), generation, now=float(at))
+            gathering.add(messages(numbers, received_at=at * 10_000), generation, now=float(at))
             came += [(generation, n, at) for n in numbers]
             number += count
     got: list[tuple[int, int, int]] = []
+    told: list[int] = []
     while gathering.due_at is not None:
         before = gathering.count
         batch = gathering.take()
@@ -136,10 +139,13 @@ def test_batches_are_all_that_came_in_order_and_within_the_limits(
         assert taken == len(batch) + len(batch.oversized) == len(batch.due)
         assert len(batch.topics) == len(batch.flags) == batch.received_at.size == len(batch)
         assert batch.received_at.dtype == np.int64
-        instants = dict(zip(batch.packet_ids, batch.received_at.tolist(), strict=True))
+        told += batch.received_at.tolist()
+        reads_of = (batch.received_at // 10_000).tolist()
+        instants = dict(zip(batch.packet_ids, reads_of, strict=True))
         got += [(batch.generation, n, instants.get(n, 5)) for n in batch.due]
     assert got == came
     assert gathering.count == 0
+    assert all(earlier < later for earlier, later in pairwise(told))
 
 
 def batch(number: int, generation: int, due: list[int]) -> Batch:
