@@ -85,6 +85,7 @@ class Worker:
             batch = await self.subscription.next_batch(min(left_s, TICK_S))
             if batch is not None:
                 gathered.append(batch)
+            await self._beat(settling=True)
         if gathered:
             await self.ahead.put(await self.work_of(gathered))
 
@@ -196,16 +197,20 @@ class Worker:
         outcome = evaluation.tick(self.site.table, self.memory, now - GRACE_US, deaf_until)
         if outcome.changes or outcome.cells or self.left_over:
             await self.ahead.put(Work(self.site.registry, outcome))
-        metrics.ACK_LAG.set(state.unacknowledged)
-        broker = "connected" if state.connected else f"disconnected: {state.last_error}"
-        await self.asking(
-            lambda connection: heartbeat.beat(
-                connection, "worker", self.instance, {"broker": broker}
-            )
-        )
+        await self._beat(settling=False)
         revision = await self.asking(registry_store.registry_revision)
         if revision != self.site.registry.revision:
             await self._take_over(await self.asking(lambda asked: reload(asked, self.site)))
+
+    async def _beat(self, *, settling: bool) -> None:
+        """Says that we live, and how we get on with the broker."""
+        state = self.subscription.state
+        metrics.ACK_LAG.set(state.unacknowledged)
+        broker = "connected" if state.connected else f"disconnected: {state.last_error}"
+        detail = {"broker": broker, "settling": settling}
+        await self.asking(
+            lambda connection: heartbeat.beat(connection, "worker", self.instance, detail)
+        )
 
     async def _take_over(self, site: Site) -> None:
         """Goes on with a registry that changed; what is remembered of a point stays with it."""

@@ -75,12 +75,14 @@ def publish(connections: Sequence[Connection], rate: float) -> tuple[float, floa
 
     `rate` is messages per second over all connections; 0 = as fast as the broker takes them.
     """
+    total = sum(len(connection.packets) for connection in connections)
     began, first = time.monotonic(), time.time()
     window = WINDOW // len(connections)
     while not all(connection.finished for connection in connections):
-        allowed = (time.monotonic() - began) * rate / len(connections) if rate else float("inf")
+        share = (time.monotonic() - began) * rate / total if rate else float("inf")
         ready = {}
         for connection in connections:
+            allowed = share * len(connection.packets)
             room = int(min(CHUNK, window - connection.under_way, allowed - connection.at))
             if connection.rest or (room > 0 and connection.at < len(connection.packets)):
                 ready[connection.socket.fileno()] = (connection, room)
