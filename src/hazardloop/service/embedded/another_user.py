@@ -77,13 +77,16 @@ def _setpriv(capability: str) -> list[str]:
     words = ["setpriv", f"--reuid={account().pw_uid}", f"--regid={account().pw_gid}",
              "--clear-groups"]  # fmt: skip
     if capability:
-        words += [f"--inh-caps=-all,+{capability}", f"--ambient-caps=-all,+{capability}"]
+        # initdb asks access(2) whether it may run `postgres`; without the secure bit the kernel
+        # answers that question as if nobody but root had capabilities.
+        words += [f"--inh-caps=-all,+{capability}", f"--ambient-caps=-all,+{capability}",
+                  "--securebits=+no_setuid_fixup"]  # fmt: skip
     return words
 
 
 def _can(prefix: list[str], program: Path, folder: Path) -> bool:
     # Really writes: `test -w` asks what the user may without the capability.
-    script = 'cd "$1" && touch .may-write && rm .may-write && "$2" --version'
+    script = 'cd "$1" && touch .may-write && rm .may-write && test -x "$2" && "$2" --version'
     tried = subprocess.run(
         [*prefix, "sh", "-c", script, "sh", str(folder), str(program)], capture_output=True
     )
