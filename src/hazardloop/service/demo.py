@@ -65,9 +65,11 @@ async def run(settings: Settings, options: Options) -> int:
             ours, options.mqtt_host, options.mqtt_port, options.broker,
             say=say, furnish=furnish, admitted=send_out_the_fleet,
         )  # fmt: skip
-        installation.supervisor.changed = lambda: _tell(installation, keys)
 
         async def play() -> None:
+            # Only now: whoever finds the file may use all that it names.
+            installation.supervisor.changed = lambda: _tell(installation, keys)
+            _tell(installation, keys)
             _announce(installation, keys)
             if options.for_s is None:
                 await for_ever()
