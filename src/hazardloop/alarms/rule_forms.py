@@ -1,5 +1,6 @@
 """The forms of a rule in a file, one per kind: what may be written, what it must obey."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
@@ -38,7 +39,7 @@ class SelectForm(BaseModel):
     except_tags: Tags | None = None
 
 
-class RuleForm(BaseModel):
+class RuleForm(BaseModel, ABC):
     """What every rule says, whatever its kind."""
 
     model_config = STRICT
@@ -55,9 +56,9 @@ class RuleForm(BaseModel):
     off_delay_s: Seconds = 0.0
     worse_in_grades: list[Annotated[int, Field(ge=1, le=4)]] = []
 
+    @abstractmethod
     def tiers(self) -> set[Tier]:
         """All tiers that it names."""
-        raise NotImplementedError
 
     @model_validator(mode="after")
     def _nothing_is_worse_than_red(self) -> "RuleForm":

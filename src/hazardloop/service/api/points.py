@@ -4,7 +4,7 @@ import math
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Depends, Path
 from pydantic import ConfigDict, Field
 
 from hazardloop.devices.readings import quality_word
@@ -90,11 +90,8 @@ WHERE: Final = f"""
 LIST: Final = f"{SELECT}{WHERE} ORDER BY p.point_id LIMIT %(limit)s"
 
 
-@router.get("/points", dependencies=[require("registry.read")])
-async def list_points(
-    conn: Conn,
+def _chosen(
     page: Paging,
-    here: Here,
     now: Now,
     enterprise: str | None = None,
     gateway: str | None = None,
@@ -102,22 +99,36 @@ async def list_points(
     kind: str | None = None,
     quantity: str | None = None,
     point: str | None = None,
+) -> dict[str, Any]:
+    """Parameters of a page of points: which are wanted, and where the page begins."""
+    return {
+        "enterprise": enterprise,
+        "gateway": gateway,
+        "device": device,
+        "kind": kind,
+        "quantity": quantity,
+        "point": point,
+        "since": now - LATEST_WITHIN,
+        "after": page.after[0] if page.after else 0,
+        "limit": page.limit + 1,
+    }
+
+
+Chosen = Annotated[dict[str, Any], Depends(_chosen)]
+
+
+@router.get("/points", dependencies=[require("registry.read")])
+async def list_points(
+    conn: Conn,
+    page: Paging,
+    here: Here,
+    chosen: Chosen,
 ) -> Listing[Point]:
     """Points in the order of their ids, each with its newest reading."""
     rows = await fetch(
         conn,
         LIST,
-        {
-            "enterprise": enterprise,
-            "gateway": gateway,
-            "device": device,
-            "kind": kind,
-            "quantity": quantity,
-            "point": point,
-            "since": now - LATEST_WITHIN,
-            "after": page.after[0] if page.after else 0,
-            "limit": page.limit + 1,
-        },
+        chosen,
     )
     return listing([_point(row, here) for row in rows], page, key=lambda one: (one.id,))
 

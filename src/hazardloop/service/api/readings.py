@@ -11,7 +11,7 @@ from hazardloop.devices.readings import BAD, quality_names, quality_word
 from hazardloop.service.api import lookup
 from hazardloop.service.api.access import Conn, Now, require
 from hazardloop.service.api.paging import Listing, Paging, listing
-from hazardloop.service.api.points import LATEST_WITHIN, SELECT, WHERE, PointPath, finite, latest_of
+from hazardloop.service.api.points import SELECT, WHERE, Chosen, PointPath, finite, latest_of
 from hazardloop.service.api.problems import Problem, problems
 from hazardloop.service.api.rows import fetch
 from hazardloop.service.api.schema import Instant, Out
@@ -115,29 +115,13 @@ LATEST: Final = (
 async def latest_readings(
     conn: Conn,
     page: Paging,
-    now: Now,
-    enterprise: str | None = None,
-    gateway: str | None = None,
-    device: str | None = None,
-    kind: str | None = None,
-    quantity: str | None = None,
-    point: str | None = None,
+    chosen: Chosen,
 ) -> Listing[LatestReading]:
     """The newest reading of each point that has one, in the order of the points' ids."""
     rows = await fetch(
         conn,
         LATEST,
-        {
-            "enterprise": enterprise,
-            "gateway": gateway,
-            "device": device,
-            "kind": kind,
-            "quantity": quantity,
-            "point": point,
-            "since": now - LATEST_WITHIN,
-            "after": page.after[0] if page.after else 0,
-            "limit": page.limit + 1,
-        },
+        chosen,
     )
     return listing([_latest(row) for row in rows], page, key=lambda one: (one.point["id"],))
 

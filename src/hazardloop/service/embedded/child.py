@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from hazardloop.service.embedded import ports
+from hazardloop.service.errors import EmbeddedFailed
+
 PR_SET_PDEATHSIG: Final = 1
 """Linux prctl(2): the signal a process gets when the thread that made it ends."""
 LOOK_EACH_S: Final = 0.02
@@ -97,6 +100,16 @@ class Child:
         while self.runs() and time.monotonic() < until:  # noqa: ASYNC110  nobody sets an event
             await asyncio.sleep(LOOK_EACH_S)
         return not self.runs()
+
+    async def accepting(self, host: str, port: int, within_s: float) -> None:
+        """Returns when it takes connections there. EmbeddedFailed: with its last words."""
+        until = time.monotonic() + within_s
+        while not ports.answers(host, port):
+            if not self.runs():
+                raise EmbeddedFailed(f"{self.name} did not start: {self.last_words()}")
+            if time.monotonic() > until:
+                raise EmbeddedFailed(f"{self.name} did not accept within {within_s:.0f} s")
+            await asyncio.sleep(LOOK_EACH_S)
 
     def kill(self) -> None:
         """Ends it by force."""

@@ -4,8 +4,6 @@ import getpass
 import os
 import shutil
 import signal
-import time
-from asyncio import sleep
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Final
 
 from hazardloop.service.embedded import ports
 from hazardloop.service.embedded.accounts import Account
-from hazardloop.service.embedded.child import LOOK_EACH_S, Child
+from hazardloop.service.embedded.child import Child
 from hazardloop.service.embedded.templates import render, write_private
 from hazardloop.service.errors import EmbeddedFailed
 
@@ -77,13 +75,7 @@ class EmbeddedMosquitto:
 
     async def accepting(self) -> None:
         """Returns when it accepts gateways' connections. EmbeddedFailed: with its last words."""
-        until = time.monotonic() + START_WITHIN_S
-        while not ports.answers(self.host, self.port):
-            if not self.child.runs():
-                raise EmbeddedFailed(f"mosquitto did not start: {self.child.last_words()}")
-            if time.monotonic() > until:
-                raise EmbeddedFailed(f"mosquitto did not accept within {START_WITHIN_S:.0f} s")
-            await sleep(LOOK_EACH_S)
+        await self.child.accepting(self.host, self.port, START_WITHIN_S)
 
     def admit(self, accounts: Sequence[Account]) -> None:
         """Lets exactly these log in from now on."""

@@ -4,8 +4,6 @@ import json
 import shutil
 import signal
 import sys
-import time
-from asyncio import sleep
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,7 +14,7 @@ import nats
 
 from hazardloop.service.embedded import ports
 from hazardloop.service.embedded.accounts import WORKER_READS, Account, kept_secret, subjects
-from hazardloop.service.embedded.child import LOOK_EACH_S, Child
+from hazardloop.service.embedded.child import Child
 from hazardloop.service.embedded.templates import render, write_private
 from hazardloop.service.errors import EmbeddedFailed
 from hazardloop.service.gateway_secret import hashed
@@ -110,13 +108,7 @@ class EmbeddedNats:
 
     async def accepting(self) -> None:
         """Returns when it accepts gateways' connections. EmbeddedFailed: with its last words."""
-        until = time.monotonic() + START_WITHIN_S
-        while not ports.answers(self.host, self.port):
-            if not self.child.runs():
-                raise EmbeddedFailed(f"the broker did not start: {self.child.last_words()}")
-            if time.monotonic() > until:
-                raise EmbeddedFailed(f"the broker did not accept within {START_WITHIN_S:.0f} s")
-            await sleep(LOOK_EACH_S)
+        await self.child.accepting(self.host, self.port, START_WITHIN_S)
 
     def admit(self, accounts: Sequence[Account]) -> None:
         """Lets exactly these log in from now on; who lost his account is cut off at once."""
