@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hazardloop.devices.readings import Floats, Rows, Times
+from hazardloop.devices.readings import Bools, Floats, Rows, Times
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,8 @@ class Registry:
     interval_s: Floats
     registered_at: Times
     grade: npt.NDArray[np.int8]
+    boolean: Bools
+    """Points that take true and false."""
     row_of: Mapping[int, int] = field(default_factory=dict)
     """point_id to dense row."""
 
@@ -137,5 +139,6 @@ def build_registry(
         interval_s=np.array([point.interval_s for point in ordered], np.float64),
         registered_at=np.array([point.registered_at_us for point in ordered], np.int64),
         grade=np.array([point.grade for point in ordered], np.int8),
+        boolean=np.array([point.type != "number" for point in ordered], np.bool_),
         row_of={point.point_id: row for row, point in enumerate(ordered)},
     )

@@ -8,7 +8,7 @@ from hazardloop.devices import wire
 from hazardloop.devices.instants import utc
 from hazardloop.devices.registry import Registry
 from hazardloop.ingest.batching import Batch
-from hazardloop.ingest.decoding import Reject
+from hazardloop.ingest.judging import Reject
 from hazardloop.ingest.store import KEPT_PAYLOAD, DeadLetter
 
 NOTE_EVERY_US: Final = 1_000_000

@@ -22,7 +22,8 @@ from hazardloop.devices.readings import Bools, Quality, Readings, Times, concate
 from hazardloop.devices.wire import Reason
 from hazardloop.ingest import store as reading_store
 from hazardloop.ingest.batching import Batch
-from hazardloop.ingest.decoding import Reject, decode
+from hazardloop.ingest.decoding import decode
+from hazardloop.ingest.judging import Reject
 from hazardloop.ingest.letters import Notes, dead_letters
 from hazardloop.ingest.repeats import nothing_seen, novelty, see
 from hazardloop.ingest.subscription import Subscription, now_us
