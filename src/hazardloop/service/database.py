@@ -184,7 +184,7 @@ def _digest(text: str) -> str:
 
 def _absent(conninfo: str, error: psycopg.OperationalError) -> str:
     where = conninfo_to_dict(conninfo)
-    reason = str(error).strip().splitlines()[-1]
+    reason = str(error).strip().splitlines()[0].rpartition("failed: ")[2]
     return (
         f"no database at {where.get('host', 'local socket')}:{where.get('port', 5432)}"
         f" ({reason}): start PostgreSQL or correct HAZARDLOOP_DATABASE_URL"

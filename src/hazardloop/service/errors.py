@@ -27,3 +27,7 @@ class FileKindRefused(Exception):
 
 class FileTooLarge(Exception):
     """A file of evidence is larger than what is taken."""
+
+
+class BrokerAbsent(ServiceError):
+    """The broker does not answer or refuses us."""

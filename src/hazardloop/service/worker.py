@@ -8,8 +8,11 @@ import os
 import secrets
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
 from hazardloop.alarms import store as alarm_store
 from hazardloop.alarms.annunciation import Annunciator, BrokerAddress
@@ -22,6 +25,7 @@ from hazardloop.ingest.options import SubscriptionOptions
 from hazardloop.ingest.repeats import nothing_seen
 from hazardloop.ingest.subscription import Subscription
 from hazardloop.service.database import Connection, SteadyConnection, connect, require_schema
+from hazardloop.service.errors import BrokerAbsent
 from hazardloop.service.keeping import Keeper
 from hazardloop.service.pipeline import Worker
 from hazardloop.service.settings import Settings
@@ -29,11 +33,14 @@ from hazardloop.service.site import Site, load_site
 
 log = logging.getLogger(__name__)
 
+BROKER_WITHIN_S: Final = 20.0
+"""How long a worker that starts waits for its broker."""
+
 
 async def run_worker(settings: Settings) -> None:
     """Works until SIGTERM or SIGINT; a part that dies takes the worker down.
 
-    Raises DatabaseAbsent or SchemaWrong at the start; later it waits for the database.
+    Raises DatabaseAbsent, SchemaWrong or BrokerAbsent at the start; later it waits for them.
     """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -44,19 +51,12 @@ async def run_worker(settings: Settings) -> None:
         remembered = await _remembered(connection, site)
     gc.collect()
     gc.freeze()  # registry and rules live as long as we do; no need to walk them again and again
-    with _running(settings.home) as unclean:
-        await _work(settings, site, remembered, stop, settle=unclean)
+    await _work(settings, site, *remembered, stop)
 
 
 async def _work(
-    settings: Settings,
-    site: Site,
-    remembered: tuple[Memory, Times],
-    stop: asyncio.Event,
-    *,
-    settle: bool,
+    settings: Settings, site: Site, memory: Memory, newest: Times, stop: asyncio.Event
 ) -> None:
-    memory, newest = remembered
     annunciator = Annunciator(_broker_address(settings))
     subscription = Subscription(_subscription_options(settings))
     worker = Worker(
@@ -69,16 +69,40 @@ async def _work(
         Keeper(settings.database_url),
         f"{socket.gethostname()}:{os.getpid()}",
     )
-    async with subscription, asyncio.TaskGroup() as group:
-        background = [group.create_task(annunciator.run()), group.create_task(worker.keep_work())]
-        if settle and settings.settle_s:
-            await worker.settle(settings.settle_s, stop)
-        await worker.take_batches(stop)
-        await worker.ahead.join()
-        for task in background:
-            task.cancel()
+    async with subscription:
+        await _require_broker(settings, subscription, stop)
+        with _running(settings.home) as unclean:
+            async with asyncio.TaskGroup() as group:
+                background = [
+                    group.create_task(annunciator.run()),
+                    group.create_task(worker.keep_work()),
+                ]
+                if unclean and settings.settle_s:
+                    await worker.settle(settings.settle_s, stop)
+                await worker.take_batches(stop)
+                await worker.ahead.join()
+                for task in background:
+                    task.cancel()
     await worker.close()
     log.info("worker stopped")
+
+
+async def _require_broker(
+    settings: Settings, subscription: Subscription, stop: asyncio.Event
+) -> None:
+    """Returns once we have subscribed, or are to stop. BrokerAbsent: not within a while.
+
+    Only at the start: a broker that goes away later is waited for.
+    """
+    until = time.monotonic() + BROKER_WITHIN_S
+    while not stop.is_set() and not await subscription.subscribed(0.2):
+        if time.monotonic() > until:
+            parts = urlsplit(settings.mqtt_url)
+            raise BrokerAbsent(
+                f"no broker at {parts.hostname}:{parts.port or 1883}"
+                f" ({subscription.state.last_error or 'it does not answer'}):"
+                " start it or correct HAZARDLOOP_MQTT_URL"
+            )
 
 
 async def _remembered(connection: Connection, site: Site) -> tuple[Memory, Times]:

@@ -1,0 +1,36 @@
+"""What a worker says when something it needs is not there."""
+
+import asyncio
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from hazardloop.service import worker
+from hazardloop.service.errors import BrokerAbsent, DatabaseAbsent, SchemaWrong
+from hazardloop.service.settings import Settings
+from tests.worlds import query
+
+
+async def test_no_database_is_told_with_its_address(home: Path, free_port: int) -> None:
+    settings = Settings(home=home, database_url=f"postgresql://x@127.0.0.1:{free_port}/x")
+    with pytest.raises(DatabaseAbsent, match=rf"127.0.0.1:{free_port} \(Connection refused\)"):
+        await worker.run_worker(settings)
+
+
+async def test_a_database_without_the_schema_is_told_to_migrate(database: str, home: Path) -> None:
+    query(database, "DELETE FROM schema_migration RETURNING 1")
+    with pytest.raises(SchemaWrong, match="run `hazardloop migrate` first"):
+        await worker.run_worker(Settings(home=home, database_url=database))
+
+
+async def test_no_broker_is_told_and_leaves_no_sign_of_an_unclean_stop(
+    database: str, home: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "BROKER_WITHIN_S", 0.5)
+    settings = Settings(home=home, database_url=database, mqtt_url=f"mqtt://127.0.0.1:{free_port}")
+    with pytest.raises(BrokerAbsent, match=f"no broker at 127.0.0.1:{free_port}"):
+        await asyncio.wait_for(worker.run_worker(settings), 30)
+    assert not (home / "worker" / "running").exists()
+    with psycopg.connect(database) as connection:
+        assert connection.execute("SELECT count(*) FROM process_heartbeat").fetchone() == (0,)
