@@ -76,8 +76,12 @@ QUEUE: Final = """
     SELECT * FROM unnest(%(alarm_id)s::uuid[], %(version)s::int[], %(topic)s::text[],
                          %(payload)s::jsonb[])"""
 
+OUTBOX_PAGE: Final = 10_000
+"""At most so many are read from the outbox at once."""
+
 UNANNOUNCED: Final = """
-    SELECT alarm_id, version, topic, payload FROM outbox ORDER BY created_at, version LIMIT 10000"""
+    SELECT alarm_id, version, topic, payload FROM outbox
+     ORDER BY created_at, version LIMIT %(page)s"""
 
 ANNOUNCED: Final = """
     DELETE FROM outbox o USING unnest(%(alarm_id)s::uuid[], %(version)s::int[])
@@ -309,8 +313,8 @@ async def load_memory(connection: Connection) -> tuple[list[CellRow], list[OpenA
 
 
 async def unannounced(connection: Connection) -> list[Announcement]:
-    """What was recorded but not yet taken by the broker, oldest first."""
-    cursor = await connection.execute(UNANNOUNCED)
+    """What was recorded but not yet taken by the broker, oldest first; `OUTBOX_PAGE` at most."""
+    cursor = await connection.execute(UNANNOUNCED, {"page": OUTBOX_PAGE})
     return [Announcement(*row) for row in await cursor.fetchall()]
 
 

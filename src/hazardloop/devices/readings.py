@@ -1,6 +1,5 @@
 """The batch of columns that everything computes on."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntFlag
 from typing import Final, TypeAlias
@@ -94,15 +93,3 @@ def no_readings() -> Readings:
     times = np.empty(0, np.int64)
     rows = np.empty(0, np.int32)
     return Readings(rows, times, times, np.empty(0), np.empty(0, np.int16), rows)
-
-
-def concatenate(batches: Sequence[Readings]) -> Readings:
-    """The readings of all batches, in their order; `message` still counts within each batch."""
-    return Readings(
-        np.concatenate([batch.row for batch in batches]),
-        np.concatenate([batch.observed_at for batch in batches]),
-        np.concatenate([batch.received_at for batch in batches]),
-        np.concatenate([batch.value for batch in batches]),
-        np.concatenate([batch.quality for batch in batches]),
-        np.concatenate([batch.message for batch in batches]),
-    )

@@ -1,6 +1,7 @@
 """When a batch is full, and what is in it. No clock: instants are arguments."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -74,6 +75,24 @@ class Batch:
 
     def _bits(self, mask: int) -> npt.NDArray[np.uint8]:
         return np.frombuffer(self.flags, np.uint8) & np.uint8(mask)
+
+
+def together(batches: Sequence[Batch]) -> Batch:
+    """What is in all of them, in order, to be looked at as one; acknowledge each by itself."""
+    first = batches[0]
+    if len(batches) == 1:
+        return first
+    return Batch(
+        first.number,
+        first.generation,
+        [topic for batch in batches for topic in batch.topics],
+        [payload for batch in batches for payload in batch.payloads],
+        [packet_id for batch in batches for packet_id in batch.packet_ids],
+        b"".join(batch.flags for batch in batches),
+        np.concatenate([batch.received_at for batch in batches]),
+        [large for batch in batches for large in batch.oversized],
+        [packet_id for batch in batches for packet_id in batch.due],
+    )
 
 
 @dataclass(slots=True)

@@ -15,13 +15,14 @@ from typing import Final
 import numpy as np
 
 from hazardloop.alarms import evaluation
+from hazardloop.alarms import store as alarm_store
 from hazardloop.alarms.annunciation import Annunciator
 from hazardloop.alarms.memory import Memory, carry_over
 from hazardloop.devices import store as registry_store
-from hazardloop.devices.readings import Bools, Quality, Readings, Times, concatenate
+from hazardloop.devices.readings import Bools, Quality, Readings, Times
 from hazardloop.devices.wire import Reason
 from hazardloop.ingest import store as reading_store
-from hazardloop.ingest.batching import Batch
+from hazardloop.ingest.batching import Batch, together
 from hazardloop.ingest.decoding import decode
 from hazardloop.ingest.judging import Reject
 from hazardloop.ingest.letters import Notes, dead_letters
@@ -111,7 +112,10 @@ class Worker:
             with metrics.BATCH_SECONDS.labels("annunciate").time():
                 taken = await self.annunciator.announce(announcements)
                 await self.keeper.note_announced(taken)
-        self.left_over = bool(announcements) and len(taken) < len(announcements)
+            whole = len(announcements) < alarm_store.OUTBOX_PAGE
+            self.left_over = len(taken) < len(announcements) or not whole
+        else:
+            self.left_over = False
         if work.letters:
             notes = self.notes.due(work.letters, work.registry, now_us())
             await self.annunciator.tell(notes)
@@ -121,24 +125,7 @@ class Worker:
 
     async def work_of(self, batches: Sequence[Batch]) -> Work:
         """Batches decoded, cleared of repeats and evaluated, as one piece of work."""
-        parts = [await self._new_readings(batch) for batch in batches]
-        readings = parts[0].readings
-        if len(parts) > 1:
-            readings = concatenate([part.readings for part in parts])
-        with metrics.BATCH_SECONDS.labels("rules").time():
-            outcome = evaluation.evaluate(self.site.table, self.memory, readings)
-        return Work(
-            self.site.registry,
-            outcome,
-            tuple(batches),
-            readings,
-            [letter for part in parts for letter in part.letters],
-            [status for part in parts for status in part.statuses],
-            sum(part.duplicates for part in parts),
-        )
-
-    async def _new_readings(self, batch: Batch) -> Work:
-        """What a batch holds, not yet evaluated."""
+        batch = together(batches)
         with metrics.BATCH_SECONDS.labels("decode").time():
             intake = decode(batch.topics, batch.payloads, batch.received_at, self.site.routes)
         with metrics.BATCH_SECONDS.labels("quality").time():
@@ -146,11 +133,13 @@ class Worker:
             repeats = intake.readings.take(again)
             fresh = intake.readings.take(~again) if len(repeats) else intake.readings
             see(fresh, self.newest)
+        with metrics.BATCH_SECONDS.labels("rules").time():
+            outcome = evaluation.evaluate(self.site.table, self.memory, fresh)
         rejects = intake.rejects + (self._told_again(repeats, batch) if len(repeats) else [])
         return Work(
             self.site.registry,
-            evaluation.Outcome((), ()),
-            (batch,),
+            outcome,
+            tuple(batches),
             fresh,
             dead_letters(rejects, batch, self.site.registry),
             intake.statuses,

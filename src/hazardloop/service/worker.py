@@ -1,7 +1,6 @@
 """A worker's life: what it needs before it can work, and how it stops."""
 
 import asyncio
-import contextlib
 import gc
 import logging
 import os
@@ -9,8 +8,6 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -33,6 +30,8 @@ from hazardloop.service.site import Site, load_site
 
 log = logging.getLogger(__name__)
 
+DRAIN_WITHIN_S: Final = 8.0
+"""How long a worker that is to stop tries to make durable what it has taken."""
 BROKER_WITHIN_S: Final = 20.0
 """How long a worker that starts waits for its broker."""
 
@@ -71,20 +70,42 @@ async def _work(
     )
     async with subscription:
         await _require_broker(settings, subscription, stop)
-        with _running(settings.home) as unclean:
-            async with asyncio.TaskGroup() as group:
-                background = [
-                    group.create_task(annunciator.run()),
-                    group.create_task(worker.keep_work()),
-                ]
-                if unclean and settings.settle_s:
-                    await worker.settle(settings.settle_s, stop)
-                await worker.take_batches(stop)
-                await worker.ahead.join()
-                for task in background:
-                    task.cancel()
+        mark = settings.home / "worker" / "running"
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        unclean = mark.exists()
+        mark.touch()
+        async with asyncio.TaskGroup() as group:
+            background = [
+                group.create_task(annunciator.run()),
+                group.create_task(worker.keep_work()),
+            ]
+            taking = group.create_task(_take(worker, stop, settings.settle_s if unclean else 0.0))
+            await stop.wait()
+            drained = await _drained(worker, taking)
+            for task in background:
+                task.cancel()
+        if drained:
+            mark.unlink()
     await worker.close()
-    log.info("worker stopped")
+    log.info("worker stopped", extra={"drained": drained})
+
+
+async def _take(worker: Worker, stop: asyncio.Event, settle_s: float) -> None:
+    """Takes batches until `stop`; after an unclean stop of the worker before us, settles first."""
+    if settle_s:
+        await worker.settle(settle_s, stop)
+    await worker.take_batches(stop)
+
+
+async def _drained(worker: Worker, taking: asyncio.Task[None]) -> bool:
+    """Whether all that was taken became durable; while the database is away it cannot."""
+    try:
+        async with asyncio.timeout(DRAIN_WITHIN_S):
+            await taking
+            await worker.ahead.join()
+    except TimeoutError:
+        return False
+    return True
 
 
 async def _require_broker(
@@ -122,17 +143,6 @@ async def _remembered(connection: Connection, site: Site) -> tuple[Memory, Times
         if (row := site.registry.row_of.get(point_id)) is not None:
             newest[row] = observed_us
     return memory, newest
-
-
-@contextlib.contextmanager
-def _running(home: Path) -> Iterator[bool]:
-    """Whether the worker before us was killed; marks that we run, until we end as we should."""
-    mark = home / "worker" / "running"
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    unclean = mark.exists()
-    mark.touch()
-    yield unclean
-    mark.unlink()
 
 
 def _client_id(settings: Settings) -> str:
