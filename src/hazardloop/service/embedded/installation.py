@@ -18,6 +18,7 @@ from hazardloop.service.embedded.accounts import kept_secret, service_accounts
 from hazardloop.service.embedded.child import Child
 from hazardloop.service.embedded.doorkeeper import Doorkeeper, embedded_broker
 from hazardloop.service.embedded.postgres import EmbeddedPostgres
+from hazardloop.service.embedded.refusals import Refusals
 from hazardloop.service.embedded.supervisor import Supervisor, first_of, until_signal
 from hazardloop.service.embedded.templates import write_private
 from hazardloop.service.settings import PREFIX, Settings
@@ -118,6 +119,7 @@ class Installation:
             tasks.create_task(self.supervisor.watch())
             if self.door:
                 tasks.create_task(self.door.follow_registry())
+                tasks.create_task(Refusals(self.door.broker.child.log).follow(self.conninfo))
 
     async def operate(self, then: Callable[[], Awaitable[None]]) -> None:
         """Starts, and does `then` while everything is kept running; stops when that returns, or at
