@@ -1,5 +1,6 @@
 """One piece of work made durable as a whole: readings, alarm changes, what was set aside."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Final
 
@@ -50,10 +51,9 @@ class Keeper:
         if self._unsure is not None:
             transaction, announcements = self._unsure
             # The connection was lost while committing: only the database knows how it ended.
-            cursor = await connection.execute(WHAT_BECAME_OF_IT, [transaction])
-            answer = await cursor.fetchone()
+            committed = await _committed(connection, transaction)
             self._unsure = None
-            if answer is not None and answer[0] == "committed":
+            if committed:
                 return announcements
         try:
             return await self._commit(connection, work, sure_new=True)
@@ -85,6 +85,15 @@ class Keeper:
             self._unsure = (row[0], announcements)
         self._unsure = None
         return announcements
+
+
+async def _committed(connection: Connection, transaction: str) -> bool:
+    """Whether the transaction took effect, once it has ended either way."""
+    while True:
+        answer = await (await connection.execute(WHAT_BECAME_OF_IT, [transaction])).fetchone()
+        if answer is None or answer[0] != "in progress":
+            return answer is not None and answer[0] == "committed"
+        await asyncio.sleep(0.05)
 
 
 async def _keep_statuses(connection: Connection, statuses: list[StatusSaid]) -> None:
