@@ -10,8 +10,6 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 """19 MiB, two passes, one lane: the least that the OWASP password storage cheat sheet accepts."""
-LEAST_LENGTH: Final = 10
-"""Characters of a password that a person chooses."""
 
 
 def hash_password(password: str) -> str:
