@@ -50,6 +50,8 @@ class GatewayRecord:
     code: str
     enterprise_id: int
     enterprise: str
+    dialect: str = "hazardloop"
+    profile: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,10 @@ class Gateway:
     """Device code to event name to dense row, of the points that are events."""
     devices: frozenset[str]
     """Codes of its devices."""
+    dialect: str = "hazardloop"
+    """How its payloads are written: a name in devices/dialects/readers.py, or ours."""
+    profile: Mapping[str, Any] = field(default_factory=dict)
+    """What the dialect's reader must know of this gateway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +133,8 @@ def build_registry(
                 rows[gateway.gateway_id],
                 events[gateway.gateway_id],
                 frozenset(devices[gateway.gateway_id]),
+                gateway.dialect,
+                gateway.profile,
             )
             for gateway in gateway_records
         },

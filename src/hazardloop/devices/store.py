@@ -13,7 +13,7 @@ Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
 REVISION: Final = "SELECT revision FROM registry_revision"
 
 GATEWAYS: Final = """
-    SELECT g.gateway_id, g.code, e.enterprise_id, e.code
+    SELECT g.gateway_id, g.code, e.enterprise_id, e.code, g.dialect, g.profile
       FROM gateway g JOIN enterprise e USING (enterprise_id)"""
 
 POINTS: Final = """

@@ -16,6 +16,9 @@ LARGEST_PAYLOAD: Final = 256 * 1024
 """Bytes; a larger message is refused as `too_large`."""
 CODE: Final = r"[A-Za-z0-9_-]{1,64}"
 _TOPIC: Final = re.compile(rf"{ROOT}/({CODE})/({CODE})/(telemetry|backfill|event|status)\Z")
+SPARKPLUG: Final = "spBv1.0"
+"""Topic root of Sparkplug B; its group is an enterprise's code, its edge node a gateway's."""
+_SPARKPLUG_TOPIC: Final = re.compile(rf"{SPARKPLUG}/({CODE})/[A-Z]{{4,6}}/({CODE})(?:/[^/]+)?\Z")
 _WHOLE_DIGITS: Final = 18
 """Integers of more digits than fit in 64 bits are read as floats."""
 
@@ -27,6 +30,8 @@ class Channel(StrEnum):
     BACKFILL = "backfill"
     EVENT = "event"
     STATUS = "status"
+    SPARKPLUG = "sparkplug"
+    """All topics of a gateway that speaks Sparkplug B."""
 
 
 class Reason(StrEnum):
@@ -42,6 +47,8 @@ class Reason(StrEnum):
     FUTURE_TS = "future_ts"
     TOO_OLD = "too_old"
     DUPLICATE = "duplicate"
+    NO_BIRTH = "no_birth"
+    """Sparkplug: not understood without a birth message that has not been seen."""
 
 
 class Sample(msgspec.Struct):
@@ -108,13 +115,18 @@ _status = msgspec.json.Decoder(Status)
 
 def address_of(topic: bytes) -> Address | None:
     """The parts of a gateway's topic; None for a topic that is none of ours."""
-    found = _TOPIC.match(topic.decode("utf-8", "replace"))
-    return Address(found[1], found[2], Channel(found[3])) if found else None
+    text = topic.decode("utf-8", "replace")
+    if found := _TOPIC.match(text):
+        return Address(found[1], found[2], Channel(found[3]))
+    if found := _SPARKPLUG_TOPIC.match(text):
+        return Address(found[1], found[2], Channel.SPARKPLUG)
+    return None
 
 
 def uplink_filters() -> tuple[str, ...]:
     """Topic filters that together give all that gateways send up."""
-    return tuple(f"{ROOT}/+/+/{channel}" for channel in Channel)
+    ours = (channel for channel in Channel if channel is not Channel.SPARKPLUG)
+    return tuple(f"{ROOT}/+/+/{channel}" for channel in ours)
 
 
 def reject_topic(enterprise: str, gateway: str) -> str:

@@ -161,6 +161,10 @@ def _take_other(
             raise PayloadRefused(
                 Reason.TOO_LARGE, f"{len(payload)} bytes, at most {wire.LARGEST_PAYLOAD}"
             )
+        if channel is wire.Channel.SPARKPLUG:
+            raise PayloadRefused(
+                Reason.BAD_SHAPE, f"gateway {gateway.code} is not registered to speak Sparkplug B"
+            )
         if channel is wire.Channel.EVENT:
             _take_events(message, topic, payload, gateway, routes.registry, gathered)
         elif payload or channel is not wire.Channel.STATUS:  # empty: a retained status withdrawn
