@@ -121,6 +121,7 @@ def mosquitto(
     tls: tuple[Path, Path, Path] | None = None,
     require_client_certificate: bool = False,
     durable: bool = False,
+    inflight: int = 1000,
     extra: str = "",
 ) -> Iterator[Broker]:
     """Mosquitto that keeps its queues over `restart`.
@@ -131,6 +132,7 @@ def mosquitto(
         tls: certificate of the authority, of the server, and the server's key.
         require_client_certificate: with `tls`, refuse clients without one of that authority.
         durable: keep them over `kill` too, by writing at each change (some hundred messages/s).
+        inflight: messages sent and not acknowledged, per client; 20 as Mosquitto comes.
         extra: further lines of mosquitto.conf.
     """
     port = free_port()
@@ -142,7 +144,7 @@ def mosquitto(
         f"autosave_on_changes {str(durable).lower()}",
         f"autosave_interval {1 if durable else 1800}",
         "max_queued_messages 0",
-        "max_inflight_messages 1000",
+        f"max_inflight_messages {inflight}",
         f"allow_anonymous {'true' if users is None else 'false'}",
     ]
     if users is not None:

@@ -375,6 +375,217 @@ class TestRefusals:
         assert "unacceptable protocol version" in str(failed.last_error)
 
 
+async def speak(broker: Broker, *said: tuple[str, bytes, int, bool], protocol: int = 4) -> None:
+    """Publish (topic, payload, QoS, retain) one after the other, each taken by the broker."""
+
+    def carry() -> None:
+        client = paho.Client(
+            paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTProtocolVersion(protocol)
+        )
+        client.connect("127.0.0.1", broker.port)
+        client.loop_start()
+        try:
+            for topic, payload, qos, retain in said:
+                client.publish(topic, payload, qos, retain).wait_for_publish(PATIENCE_S)
+        finally:
+            client.disconnect()
+            client.loop_stop()
+
+    await asyncio.to_thread(carry)
+
+
+class TestSharing:
+    """$share: the members of a group get each message once among them."""
+
+    async def test_two_members_share_all_messages_between_them(
+        self, mosquitto_broker: Broker
+    ) -> None:
+        sent = [b"%d" % n for n in range(400)]
+        given = {"protocol": 5, "share": "workers", "retained": ("hl/v1/+/+/event",)}
+        url = mosquitto_broker.url
+        async with (
+            subscription(url, client_id="one", **given) as one_member,
+            subscription(url, client_id="two", **given) as other_member,
+        ):
+            assert await one_member.subscribed(PATIENCE_S)
+            assert await other_member.subscribed(PATIENCE_S)
+            await publish(mosquitto_broker, sent)
+            got: Counter[bytes] = Counter()
+            shares = []
+            for member in (one_member, other_member):
+                mine: list[bytes] = []
+                while (batch := await member.next_batch(0.5)) is not None:
+                    mine += batch.payloads
+                    await member.acknowledge(batch)
+                shares.append(len(mine))
+                got.update(mine)
+            assert got == Counter(sent), "each message goes to one member"
+            assert min(shares) > 0, shares
+            await publish(mosquitto_broker, [b"e"], topic="hl/v1/E/G/event")
+            for member in (one_member, other_member):
+                assert (await gather(member, 1))[0] == [b"e"], "what is not shared goes to all"
+
+    async def test_a_member_that_leaves_for_good_leaves_its_share_to_the_other(
+        self, mosquitto_broker: Broker
+    ) -> None:
+        given = {"protocol": 5, "share": "workers", "session_expiry_s": 0}
+        url = mosquitto_broker.url
+        async with subscription(url, client_id="one", **given) as one_member:
+            assert await one_member.subscribed(PATIENCE_S)
+            async with subscription(url, client_id="two", **given) as other_member:
+                assert await other_member.subscribed(PATIENCE_S)
+            sent = [b"%d" % n for n in range(100)]
+            await publish(mosquitto_broker, sent)
+            assert sorted((await gather(one_member, 100))[0]) == sorted(sent)
+
+    async def test_a_broker_of_3_1_1_is_refused_with_what_it_lacks(self, tmp_path: Path) -> None:
+        with nats(tmp_path) as broker:
+            async with subscription(broker.url, protocol=5, share="workers") as worker:
+                failed = await until(worker, lambda state: state.last_error is not None)
+        assert "does not speak MQTT 5, and shared subscriptions" in str(failed.last_error)
+
+    async def test_a_broker_that_shares_nothing_is_refused(self) -> None:
+        async def part(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await read_packet(reader)
+            writer.write(b"\x20\x05\0\0\2\x2a\0")
+            await reader.read()
+
+        async with (
+            scripted(part) as url,
+            subscription(url, protocol=5, share="workers") as worker,
+        ):
+            failed = await until(worker, lambda state: state.last_error is not None)
+        assert "$share/workers: shared subscriptions not supported" in str(failed.last_error)
+
+
+class TestRetained:
+    """What a broker kept is not news, and a status that it kept is wanted."""
+
+    async def test_mqtt_5_sends_what_is_wanted_only(self, mosquitto_broker: Broker) -> None:
+        broker = mosquitto_broker
+        await speak(
+            broker,
+            ("hl/v1/E/G/telemetry", b"old", 1, True),
+            ("hl/v1/E/G/event", b"status", 1, True),
+        )
+        async with subscription(broker.url, protocol=5, retained=("hl/v1/+/+/event",)) as worker:
+            assert await worker.subscribed(PATIENCE_S)
+            await speak(broker, ("hl/v1/E/G/telemetry", b"new", 1, True))
+            payloads, batches = await gather(worker, 2)
+        flags = {
+            payload: bool(retained)
+            for batch in batches
+            for payload, retained in zip(batch.payloads, batch.retained, strict=True)
+        }
+        assert (payloads, flags) == ([b"status", b"new"], {b"status": True, b"new": False})
+
+    async def test_3_1_1_marks_what_was_kept_at_every_subscribe(self, broker: Broker) -> None:
+        for _ in range(2):
+            await speak(broker, ("hl/v1/E/G/telemetry", b"kept", 1, True))
+            async with subscription(broker.url) as worker:
+                _, (batch, *_) = await gather(worker, 1)
+                while not batch.retained.any():  # on the second round: live, while we were away
+                    _, (batch, *_) = await gather(worker, 1)
+                assert batch.payloads[list(batch.retained).index(True)] == b"kept"
+
+    async def test_a_last_will_arrives_as_a_live_message(self, broker: Broker) -> None:
+        topic = "hl/v1/E/G/event"
+        async with subscription(broker.url) as worker:
+            assert await worker.subscribed(PATIENCE_S)
+            reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+            will = packets.Will(topic, b'{"online":false}', 1, True)
+            writer.write(packets.connect("gateway", clean_start=True, will=will))
+            await read_packet(reader)
+            writer.transport.abort()
+            _, (batch,) = await gather(worker, 1)
+        assert (batch.topics, batch.payloads) == ([topic.encode()], [b'{"online":false}'])
+        assert not batch.retained.any()
+
+
+class TestSessions:
+    """How long a broker remembers us, and that we see it when it has forgotten."""
+
+    async def test_a_forgotten_session_is_noticed(self, broker: Broker) -> None:
+        async with subscription(broker.url, keep_alive_s=1) as worker:
+            assert await worker.subscribed(PATIENCE_S)
+            assert worker.state.sessions_lost == 0
+            # Somebody with our name who wants no session: the broker drops ours.
+            async with subscription(broker.url, clean_start=True) as thief:
+                assert await thief.subscribed(PATIENCE_S)
+            lost = await until(worker, lambda state: state.connections >= 2 and state.connected)
+        assert (lost.session_present, lost.sessions_lost) == (False, 1)
+
+    async def test_a_process_that_had_one_before_notices_at_its_first_login(
+        self, broker: Broker
+    ) -> None:
+        for had, lost in ((False, 0), (True, 1)):
+            fresh = options(broker.url, client_id=f"worker-{had}")
+            async with Subscription(fresh, had_session=had) as worker:
+                assert await worker.subscribed(PATIENCE_S)
+                assert worker.state.sessions_lost == lost
+
+    async def test_mqtt_5_sessions_expire_when_they_were_told_to(
+        self, mosquitto_broker: Broker
+    ) -> None:
+        for expiry_s, kept in ((1, False), (60, True)):
+            given = {"protocol": 5, "session_expiry_s": expiry_s, "client_id": f"w{expiry_s}"}
+            async with subscription(mosquitto_broker.url, **given) as worker:
+                assert await worker.subscribed(PATIENCE_S)
+            await asyncio.sleep(2.5)
+            async with subscription(mosquitto_broker.url, **given) as worker:
+                assert await worker.subscribed(PATIENCE_S)
+                assert worker.state.session_present is kept
+
+
+class TestWindows:
+    """What a broker lets be unacknowledged bounds a batch, and never stops it."""
+
+    async def test_the_20_messages_of_a_mosquitto_as_it_comes_do_not_block_a_batch(
+        self, tmp_path: Path
+    ) -> None:
+        sent = [b"%d" % n for n in range(1000)]
+        with mosquitto(tmp_path, inflight=20) as broker:
+            async with subscription(broker.url, limits=BatchLimits(5000, 0.02)) as worker:
+                assert await worker.subscribed(PATIENCE_S)
+                await publish(broker, sent)
+                got, batches = await gather(worker, 1000)
+        assert got == sent
+        assert len(batches[0]) <= 20, "the window is what it is said to be"
+
+    async def test_what_nats_lets_be_pending_does_not_block_a_batch(self, tmp_path: Path) -> None:
+        sent = [b"%d" % n for n in range(1000)]
+        with nats(tmp_path, max_ack_pending=30, sync="1s") as broker:
+            async with subscription(broker.url, limits=BatchLimits(5000, 0.02)) as worker:
+                assert await worker.subscribed(PATIENCE_S)
+                await publish(broker, sent)
+                got, batches = await gather(worker, 1000)
+        assert got == sent
+        assert len(batches[0]) <= 30, "the window is what it is said to be"
+
+    async def test_the_receive_maximum_of_mqtt_5_is_respected(
+        self, mosquitto_broker: Broker
+    ) -> None:
+        given = {"protocol": 5, "window": 15}
+        async with subscription(mosquitto_broker.url, **given) as worker:
+            assert await worker.subscribed(PATIENCE_S)
+            await publish(mosquitto_broker, [b"%d" % n for n in range(100)])
+            _, batches = await gather(worker, 15, acknowledge=False)
+            assert await worker.next_batch(0.3) is None, "15 are in our hands, no more may come"
+            for batch in batches:
+                await worker.acknowledge(batch)
+            assert len((await gather(worker, 85))[0]) == 85
+
+    async def test_qos_2_comes_once(self, broker: Broker) -> None:
+        async with subscription(broker.url, qos=2) as worker:
+            assert await worker.subscribed(PATIENCE_S)
+            said = [("hl/v1/E/G/telemetry", b"%d" % n, n % 3, False) for n in range(60)]
+            await speak(broker, *said)
+            payloads, batches = await gather(worker, 60)
+            assert await worker.next_batch(0.2) is None
+        assert payloads == [payload for _, payload, _, _ in said]
+        assert {int(qos) for batch in batches for qos in batch.qos} == {0, 1, 2}
+
+
 Part = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -427,6 +638,42 @@ def one(payload: bytes, packet_id: int = 1) -> bytes:
 
 class TestScriptedBroker:
     """Moments a real broker does not show on demand."""
+
+    async def test_topic_aliases_are_announced_and_understood(self) -> None:
+        announced = asyncio.get_running_loop().create_future()
+
+        async def part(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            announced.set_result(await read_packet(reader))
+            writer.write(b"\x20\x03\0\0\0")
+            await read_packet(reader)
+            writer.write(b"\x90\x05\0\1\0\1\1")
+            writer.write(b"\x30\x0a\0\3a/b\x03\x23\0\7x" + b"\x30\x07\0\0\x03\x23\0\7y" * 40)
+            await reader.read()
+
+        async with (
+            scripted(part) as url,
+            subscription(url, protocol=5, topic_alias_maximum=10) as worker,
+        ):
+            payloads, batches = await gather(worker, 41)
+        assert b"\x22\0\x0a" in await announced
+        assert payloads == [b"x"] + [b"y"] * 40
+        assert {topic for batch in batches for topic in batch.topics} == {b"a/b"}
+
+    async def test_a_number_sent_again_is_acknowledged_with_its_first_message(self) -> None:
+        acknowledged = asyncio.get_running_loop().create_future()
+
+        async def part(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await greet(reader, writer)
+            again = packets.publish("t", b"1", qos=1, packet_id=1, dup=True)
+            writer.write(one(b"1") + one(b"2", 2) + again)
+            acknowledged.set_result(await rest(reader))
+
+        async with scripted(part) as url, asyncio.timeout(PATIENCE_S):
+            async with subscription(url, limits=BatchLimits(max_messages=1)) as worker:
+                _, batches = await gather(worker, 3, acknowledge=False)
+                for batch in batches:
+                    await worker.acknowledge(batch)
+            assert await acknowledged == packets.acknowledgements([1, 2])
 
     async def test_an_acknowledgement_never_crosses_to_the_next_connection(self) -> None:
         acknowledged = asyncio.get_running_loop().create_future()

@@ -126,7 +126,12 @@ def address_of(topic: bytes) -> Address | None:
 def uplink_filters() -> tuple[str, ...]:
     """Topic filters that together give all that gateways send up."""
     ours = (channel for channel in Channel if channel is not Channel.SPARKPLUG)
-    return tuple(f"{ROOT}/+/+/{channel}" for channel in ours)
+    return tuple(map(uplink_filter, ours))
+
+
+def uplink_filter(channel: Channel) -> str:
+    """Topic filter of all that gateways send on that channel of ours."""
+    return f"{ROOT}/+/+/{channel}"
 
 
 def reject_topic(enterprise: str, gateway: str) -> str:

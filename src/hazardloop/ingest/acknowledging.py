@@ -38,9 +38,24 @@ class Outstanding:
         self._batches: dict[int, _HandedOut] = {}
 
     def hand_out(self, batch: Batch) -> None:
-        """Note that somebody has this batch now."""
+        """Note that somebody has this batch now.
+
+        A broker that sends again on a live connection (NATS, after `ack_wait`) gives us the same
+        packet id twice. It is acknowledged with its first message: the second time the number
+        could already belong to another one.
+        """
         count = len(batch) + len(batch.oversized)
-        self._batches[batch.number] = _HandedOut(batch.generation, count, batch.due)
+        due = self._once(batch) if batch.sent_again else batch.due
+        self._batches[batch.number] = _HandedOut(batch.generation, count, due)
+
+    def _once(self, batch: Batch) -> list[int]:
+        held = {
+            number
+            for each in self._batches.values()
+            if each.generation == batch.generation
+            for number in each.due
+        }
+        return [number for number in dict.fromkeys(batch.due) if number not in held]
 
     def settle(self, number: int, generation: int) -> Settled:
         """What is free now that this batch is durable, on the connection of that generation.

@@ -63,6 +63,11 @@ class Batch:
         return dup
 
     @property
+    def sent_again(self) -> bool:
+        """Whether any of them, or of the oversized, is marked as sent before."""
+        return bool(self.dup.any()) or any(large.flags & DUP for large in self.oversized)
+
+    @property
     def retained(self) -> Bools:
         """(n,) the last word on its topic from before we subscribed."""
         retained: Bools = self._bits(RETAIN) != 0

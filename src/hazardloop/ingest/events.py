@@ -8,7 +8,11 @@ from hazardloop.ingest.messages import Messages, Oversized
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """CONNACK; `code` 0 = accepted. The limits are those the broker sets for what we send."""
+    """CONNACK; `code` 0 = accepted. The limits are those the broker sets for what we send.
+
+    session_expiry_s: how long the broker keeps the session, where it is not what we asked for.
+    sharing, wildcards: whether the broker grants such filters; in 3.1.1 it does not say.
+    """
 
     session_present: bool
     code: int
@@ -17,6 +21,10 @@ class Connected:
     maximum_packet_size: int | None = None
     keep_alive_s: int | None = None
     assigned_client_id: str = ""
+    session_expiry_s: int | None = None
+    sharing: bool = True
+    wildcards: bool = True
+    maximum_qos: int = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,8 +193,12 @@ class Session:
         if not code and not session_present:
             self._once.clear()
         found = self._properties(body, 2)
-        largest = properties.number(found, properties.MAXIMUM_PACKET_SIZE, 0) or None
+        for identifier in (properties.RECEIVE_MAXIMUM, properties.MAXIMUM_PACKET_SIZE):
+            if found.get(identifier) == 0:
+                told = f"CONNACK with 0 for property 0x{identifier:02x}"
+                raise MalformedPacket(told, PROTOCOL_ERROR)
         keep_alive = properties.number(found, properties.SERVER_KEEP_ALIVE, -1)
+        expiry = properties.number(found, properties.SESSION_EXPIRY, -1)
         told = properties.text(found, properties.REASON_STRING)
         events.append(
             Connected(
@@ -202,9 +206,13 @@ class Session:
                 code,
                 f"{login_reason(code)}: {told}" if told else login_reason(code),
                 properties.number(found, properties.RECEIVE_MAXIMUM, 0xFFFF),
-                largest,
+                properties.number(found, properties.MAXIMUM_PACKET_SIZE, 0) or None,
                 keep_alive if keep_alive >= 0 else None,
                 properties.text(found, properties.ASSIGNED_CLIENT_ID),
+                expiry if expiry >= 0 else None,
+                properties.number(found, properties.SHARING_AVAILABLE, 1) != 0,
+                properties.number(found, properties.WILDCARDS_AVAILABLE, 1) != 0,
+                properties.number(found, properties.MAXIMUM_QOS, 2),
             )
         )
 

@@ -8,9 +8,17 @@ from urllib.parse import unquote, urlsplit
 from hazardloop.ingest.batching import BatchLimits
 from hazardloop.ingest.framing import SMALLEST_LIMIT
 from hazardloop.ingest.mqtt import PACKET_LIMIT
-from hazardloop.ingest.packets import MQTT_3_1_1, NEVER_EXPIRES
+from hazardloop.ingest.packets import (
+    MQTT_3_1_1,
+    MQTT_5,
+    NEVER_EXPIRES,
+    Retained,
+    subscribe_options,
+)
 
 PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
+MOST_ALIASES: Final = 1000
+"""Topics kept for a broker at most: 64 MB if each were as long as can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,14 @@ class SubscriptionOptions:
     protocol: 4 = MQTT 3.1.1, 5 = MQTT 5.
     clean_start: forget what the broker kept; for tests and for looking on, not for the worker.
     session_expiry_s: how long the broker keeps the session without us (MQTT 5).
+    share: name of a group whose members share the messages: each goes to one of them. A part of
+        MQTT 5. Which member gets it is the broker's choice, message by message: whoever needs
+        all messages of a point in their order must not share.
+    retained: those of `filters` of which the broker is to send the retained messages at each
+        subscribe. They are never shared: shared filters get no retained messages. MQTT 3.1.1
+        cannot choose, there they come for all filters, and `Batch.retained` tells.
+    topic_alias_maximum: topic aliases the broker may use (MQTT 5). Each keeps a topic of at most
+        64 KiB; a message with an alias is read some times slower than one without.
     keep_alive_s: whole seconds; a broker silent for one and a half of it is given up.
     connect_timeout_s: for connecting, TLS, login and subscribing together.
     ca_file, cert_file, key_file: TLS: whom to trust (else the system's store), who we are.
@@ -67,6 +83,9 @@ class SubscriptionOptions:
     protocol: int = MQTT_3_1_1
     clean_start: bool = False
     session_expiry_s: int = NEVER_EXPIRES
+    share: str = ""
+    retained: tuple[str, ...] = ()
+    topic_alias_maximum: int = 0
     keep_alive_s: int = 15
     connect_timeout_s: float = 10.0
     ca_file: Path | None = None
@@ -85,12 +104,28 @@ class SubscriptionOptions:
             "keep_alive_s": (1, 0xFFFF),
             "window": (1, 1 << 31),
             "packet_limit": (SMALLEST_LIMIT, 1 << 28),
+            "topic_alias_maximum": (0, MOST_ALIASES),
         }
         for name, (least, most) in allowed.items():
             if not least <= getattr(self, name) <= most:
                 raise ValueError(f"{name} {getattr(self, name)} outside {least}..{most}")
         if not self.filters:
             raise ValueError("no topic filter to subscribe to")
+        if self.share and self.protocol != MQTT_5:
+            raise ValueError("shared subscriptions are a part of MQTT 5; 3.1.1 has none")
+        if set(self.share) & set("/+#"):
+            raise ValueError(f"name of a share {self.share!r} contains one of / + #")
+
+    @property
+    def asked(self) -> list[tuple[str, int]]:
+        """Each filter as it is sent in SUBSCRIBE, with its byte of options."""
+        return [self._asked(topic) for topic in self.filters]
+
+    def _asked(self, topic: str) -> tuple[str, int]:
+        if self.protocol != MQTT_5 or topic in self.retained:
+            return topic, subscribe_options(self.qos)
+        shared = f"$share/{self.share}/{topic}" if self.share else topic
+        return shared, subscribe_options(self.qos, Retained.NOT_SENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +140,8 @@ class SubscriptionState:
     paused: nothing is read because the window is full.
     received: messages, in all; connections: logins that led to a subscription.
     stale_acknowledgements: messages acknowledged after their connection had ended, so in vain.
+    sessions_lost: logins at which the broker had forgotten a session that it had given us before:
+        what was published meanwhile may never come.
     """
 
     connected: bool
@@ -119,3 +156,4 @@ class SubscriptionState:
     received: int
     connections: int
     stale_acknowledgements: int
+    sessions_lost: int

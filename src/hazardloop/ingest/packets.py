@@ -97,10 +97,23 @@ def connect(
     return _packet(Kind.CONNECT << 4, b"".join(body))
 
 
+class Retained(IntEnum):
+    """Which retained messages the broker is to send at SUBSCRIBE (MQTT 5, 3.8.3.1)."""
+
+    SENT = 0
+    SENT_IF_NEW = 1
+    NOT_SENT = 2
+
+
+def subscribe_options(qos: int, retained: Retained = Retained.SENT) -> int:
+    """The byte behind a topic filter; MQTT 3.1.1 knows the QoS only."""
+    return qos | retained << 4
+
+
 def subscribe(
     packet_id: int, filters: Sequence[tuple[str, int]], protocol: int = MQTT_3_1_1
 ) -> bytes:
-    """SUBSCRIBE to `filters`: (topic filter, QoS)."""
+    """SUBSCRIBE to `filters`: (topic filter, QoS or what `subscribe_options` gives)."""
     asked = b"".join(_text(topic) + bytes([qos]) for topic, qos in filters)
     return _packet(Kind.SUBSCRIBE << 4 | 2, _number(packet_id) + _none(protocol) + asked)
 

@@ -18,6 +18,8 @@ TOPIC_ALIAS_MAXIMUM: Final = 0x22
 TOPIC_ALIAS: Final = 0x23
 MAXIMUM_QOS: Final = 0x24
 MAXIMUM_PACKET_SIZE: Final = 0x27
+WILDCARDS_AVAILABLE: Final = 0x28
+SHARING_AVAILABLE: Final = 0x2A
 MANY: Final = frozenset({0x0B, 0x26})
 """Subscription identifier and user property may stand more than once; the last one is kept."""
 
@@ -97,9 +99,9 @@ READERS: Final[Mapping[int, Reader]] = {
     0x25: _BYTE,
     0x26: _pair,
     MAXIMUM_PACKET_SIZE: _FOUR,
-    0x28: _BYTE,
+    WILDCARDS_AVAILABLE: _BYTE,
     0x29: _BYTE,
-    0x2A: _BYTE,
+    SHARING_AVAILABLE: _BYTE,
 }
 
 

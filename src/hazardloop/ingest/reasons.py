@@ -6,9 +6,11 @@ from typing import Final
 UNSPECIFIED_ERROR: Final = 0x80
 MALFORMED_PACKET: Final = 0x81
 PROTOCOL_ERROR: Final = 0x82
+UNSUPPORTED_VERSION: Final = 0x84
 TOPIC_ALIAS_INVALID: Final = 0x94
 PACKET_TOO_LARGE: Final = 0x95
 PACKET_ID_NOT_FOUND: Final = 0x92
+SHARING_NOT_SUPPORTED: Final = 0x9E
 
 LOGIN_3: Final[Mapping[int, str]] = {
     0: "accepted",

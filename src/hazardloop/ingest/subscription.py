@@ -25,7 +25,7 @@ from hazardloop.ingest.messages import Messages, Oversized
 from hazardloop.ingest.mqtt import Session
 from hazardloop.ingest.options import SubscriptionOptions, SubscriptionState, endpoint
 from hazardloop.ingest.pacing import STEADY_S, delay_s
-from hazardloop.ingest.reasons import reason
+from hazardloop.ingest.reasons import SHARING_NOT_SUPPORTED, UNSUPPORTED_VERSION, reason
 
 log = logging.getLogger(__name__)
 FAREWELL_S: Final = 2.0
@@ -50,8 +50,15 @@ class Subscription:
         options: SubscriptionOptions,
         clock: Callable[[], int] = now_us,
         chance: Callable[[], float] = random.random,
+        *,
+        had_session: bool = False,
     ) -> None:
-        """`clock`: microseconds since 1970-01-01T00:00Z; `chance`: 0..1, spreads reconnects."""
+        """`clock`: microseconds since 1970-01-01T00:00Z; `chance`: 0..1, spreads reconnects.
+
+        `had_session`: an earlier process has subscribed under this client id, so that a broker
+        that knows nothing of it has forgotten.
+        """
+        self._had_session = had_session
         self._options = options
         self._endpoint = endpoint(options.url)
         self._clock = clock
@@ -70,6 +77,7 @@ class Subscription:
         self._session_present = False
         self._paused = False
         self._generation = self._received = self._connections = self._stale = 0
+        self._sessions_lost = 0
         self._connected_at: int | None = None
         self._last_message_at: int | None = None
         self._last_error: str | None = None
@@ -90,6 +98,7 @@ class Subscription:
             received=self._received,
             connections=self._connections,
             stale_acknowledgements=self._stale,
+            sessions_lost=self._sessions_lost,
         )
 
     async def start(self) -> None:
@@ -201,7 +210,10 @@ class Subscription:
         options = self._options
         self._generation += 1
         session = Session(
-            options.protocol, packet_limit=options.packet_limit, recorded=self._recorded
+            options.protocol,
+            packet_limit=options.packet_limit,
+            topic_alias_maximum=options.topic_alias_maximum,
+            recorded=self._recorded,
         )
         sink = partial(self._arrived, self._generation)
         connection = Connection(session, self._clock, sink, options.keep_alive_s)
@@ -225,10 +237,8 @@ class Subscription:
         await loop.create_connection(lambda: connection, place.host, place.port, ssl=tls)
         self._connection = connection
         connected = await connection.login(self._connect_packet())
-        if connected.code:
-            raise LoginRefused(connected.code, connected.reason)
-        filters = [(topic, options.qos) for topic in options.filters]
-        packet = packets.subscribe(1, filters, options.protocol)
+        self._refuse_if_unfit(connected)
+        packet = packets.subscribe(1, options.asked, options.protocol)
         granted = await connection.subscribe(packet)
         self._refuse_if_less(granted)
         self._note_subscribed(connected)
@@ -245,7 +255,18 @@ class Subscription:
             password=self._endpoint.password if from_url else options.password,
             session_expiry_s=options.session_expiry_s,
             receive_maximum=min(options.window, 0xFFFF),
+            topic_alias_maximum=options.topic_alias_maximum,
         )
+
+    def _refuse_if_unfit(self, connected: Connected) -> None:
+        told = connected.reason
+        if connected.code in (1, UNSUPPORTED_VERSION) and self._options.share:
+            told += ": it does not speak MQTT 5, and shared subscriptions are a part of that"
+        if connected.code:
+            raise LoginRefused(connected.code, told)
+        if self._options.share and not connected.sharing:
+            refused = f"$share/{self._options.share}"
+            raise SubscribeRefused({refused: reason(SHARING_NOT_SUPPORTED)})
 
     def _refuse_if_less(self, granted: Granted) -> None:
         refused = {
@@ -259,6 +280,7 @@ class Subscription:
             raise SubscribeRefused(refused)
 
     def _note_subscribed(self, connected: Connected) -> None:
+        self._notice_loss(connected)
         self._session_present = connected.session_present
         self._connected_at = self._clock()
         self._connections += 1
@@ -272,6 +294,18 @@ class Subscription:
                 "session_present": connected.session_present,
             },
         )
+
+    def _notice_loss(self, connected: Connected) -> None:
+        asked_s, kept_s = self._options.session_expiry_s, connected.session_expiry_s
+        if kept_s is not None and kept_s < asked_s:
+            log.warning("session kept for less than asked", extra={"s": kept_s, "asked_s": asked_s})
+        known = self._had_session or self._connections > 0
+        if known and not connected.session_present and not self._options.clean_start:
+            self._sessions_lost += 1
+            log.error(
+                "the broker has forgotten our session: what was published meanwhile may be lost",
+                extra={"generation": self._generation},
+            )
 
     def _arrived(self, generation: int, content: Messages | Oversized) -> None:
         count = len(content) if isinstance(content, Messages) else 1

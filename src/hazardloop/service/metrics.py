@@ -51,6 +51,11 @@ ACK_LAG: Final = Gauge(
     "Messages received and not yet acknowledged.",
     multiprocess_mode="livesum",
 )
+SESSIONS_LOST: Final = Gauge(
+    "hazardloop_broker_sessions_lost",
+    "Logins at which the broker had forgotten the worker's session: messages may be missing.",
+    multiprocess_mode="livesum",
+)
 HEARTBEAT_TIMESTAMP: Final = Gauge(
     "hazardloop_heartbeat_timestamp_seconds",
     "Unix time of the last synthetic alarm that travelled the whole path.",

@@ -27,6 +27,7 @@ from hazardloop.ingest.decoding import decode
 from hazardloop.ingest.judging import Reject
 from hazardloop.ingest.letters import Notes, dead_letters
 from hazardloop.ingest.repeats import nothing_seen, novelty, see
+from hazardloop.ingest.retained import without_undated_replays
 from hazardloop.ingest.subscription import Subscription, now_us
 from hazardloop.service import heartbeat, metrics
 from hazardloop.service.database import SteadyConnection
@@ -128,6 +129,7 @@ class Worker:
         batch = together(batches)
         with metrics.BATCH_SECONDS.labels("decode").time():
             intake = decode(batch.topics, batch.payloads, batch.received_at, self.site.routes)
+            intake = without_undated_replays(intake, batch.retained)
         with metrics.BATCH_SECONDS.labels("quality").time():
             again = await self._delivered_before(intake.readings)
             repeats = intake.readings.take(again)
@@ -166,7 +168,7 @@ class Worker:
     def _told_again(self, repeats: Readings, batch: Batch) -> list[Reject]:
         """A reject for each message that a gateway, not the broker, sent again."""
         messages, first, counts = np.unique(repeats.message, return_index=True, return_counts=True)
-        dup = batch.dup
+        replayed = batch.dup | batch.retained
         return [
             Reject(
                 int(message),
@@ -176,7 +178,7 @@ class Worker:
                 int(count),
             )
             for message, at, count in zip(messages, first, counts, strict=True)
-            if not dup[message]
+            if not replayed[message]
         ]
 
     async def _tick(self) -> None:
@@ -196,8 +198,13 @@ class Worker:
         """Says that we live, and how we get on with the broker."""
         state = self.subscription.state
         metrics.ACK_LAG.set(state.unacknowledged)
+        metrics.SESSIONS_LOST.set(state.sessions_lost)
         broker = "connected" if state.connected else f"disconnected: {state.last_error}"
-        detail = {"broker": broker, "settling": settling}
+        detail = {
+            "broker": broker,
+            "settling": settling,
+            "sessions_lost": state.sessions_lost,
+        }
         await self.asking(
             lambda connection: heartbeat.beat(connection, "worker", self.instance, detail)
         )

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from hazardloop.service.errors import SettingsWrong
 
@@ -33,6 +40,9 @@ class Settings(BaseModel):
     mqtt_protocol: Literal["3.1.1", "5"] = "3.1.1"
     mqtt_client_id: str = ""
     """Of the worker's persistent session; empty = a random one kept in the home."""
+    mqtt_share: str = Field(default="", pattern=r"^[A-Za-z0-9_-]{0,64}$")
+    """Name of a group of workers that share the messages ($share, MQTT 5); empty = each gets all.
+    Most brokers spread message by message: alarms need all readings of a point at one worker."""
     mqtt_window: int = Field(default=20_000, ge=1, le=60_000)
     """Most messages a worker holds unacknowledged before it stops reading."""
     settle_s: float = Field(default=0.0, ge=0, le=60)
@@ -60,6 +70,16 @@ class Settings(BaseModel):
         except Exception as error:
             raise ValueError(f"{name!r} is not a time zone such as Asia/Shanghai") from error
         return name
+
+    @field_validator("mqtt_share")
+    @classmethod
+    def _mqtt_5_shares(cls, share: str, others: ValidationInfo) -> str:
+        if share and others.data.get("mqtt_protocol") != "5":
+            raise ValueError(
+                "shared subscriptions are a part of MQTT 5: set HAZARDLOOP_MQTT_PROTOCOL=5 and a"
+                " broker that speaks it (Mosquitto, EMQX; the embedded NATS speaks 3.1.1 only)"
+            )
+        return share
 
     @field_validator("mqtt_url")
     @classmethod

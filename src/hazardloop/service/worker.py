@@ -2,12 +2,14 @@
 
 import asyncio
 import gc
+import hashlib
 import logging
 import os
 import secrets
 import signal
 import socket
 import time
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -15,7 +17,7 @@ from hazardloop.alarms import store as alarm_store
 from hazardloop.alarms.annunciation import Annunciator, BrokerAddress
 from hazardloop.alarms.memory import Memory, restore
 from hazardloop.devices.readings import Times
-from hazardloop.devices.wire import uplink_filters
+from hazardloop.devices.wire import Channel, uplink_filter, uplink_filters
 from hazardloop.ingest import store as reading_store
 from hazardloop.ingest.batching import BatchLimits
 from hazardloop.ingest.options import SubscriptionOptions
@@ -57,7 +59,9 @@ async def _work(
     settings: Settings, site: Site, memory: Memory, newest: Times, stop: asyncio.Event
 ) -> None:
     annunciator = Annunciator(_broker_address(settings))
-    subscription = Subscription(_subscription_options(settings))
+    options = _subscription_options(settings)
+    kept = _Kept(settings.home / "worker" / "subscribed", options)
+    subscription = Subscription(options, had_session=kept.before)
     worker = Worker(
         site,
         memory,
@@ -70,6 +74,7 @@ async def _work(
     )
     async with subscription:
         await _require_broker(settings, subscription, stop)
+        kept.note()
         mark = settings.home / "worker" / "running"
         mark.parent.mkdir(parents=True, exist_ok=True)
         unclean = mark.exists()
@@ -145,6 +150,24 @@ async def _remembered(connection: Connection, site: Site) -> tuple[Memory, Times
     return memory, newest
 
 
+class _Kept:
+    """Remembers under which session we have subscribed, so that a broker that forgot it is seen."""
+
+    def __init__(self, file: Path, options: SubscriptionOptions) -> None:
+        where = f"{urlsplit(options.url).hostname} {options.client_id} {options.share}"
+        self._file, self._session = file, hashlib.sha256(where.encode()).hexdigest()
+
+    @property
+    def before(self) -> bool:
+        """Whether an earlier worker of this home has subscribed under this session."""
+        return self._file.exists() and self._file.read_text() == self._session
+
+    def note(self) -> None:
+        """We have subscribed."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._file.write_text(self._session)
+
+
 def _client_id(settings: Settings) -> str:
     """The id of the persistent session: secret, because whoever knows it could take it over."""
     if settings.mqtt_client_id:
@@ -164,6 +187,8 @@ def _subscription_options(settings: Settings) -> SubscriptionOptions:
         client_id=_client_id(settings),
         filters=uplink_filters(),
         protocol=5 if settings.mqtt_protocol == "5" else 4,
+        share=settings.mqtt_share,
+        retained=(uplink_filter(Channel.STATUS),),
         ca_file=settings.mqtt_ca_file,
         window=settings.mqtt_window,
         limits=BatchLimits(settings.batch_messages, settings.batch_ms / 1000),

@@ -12,6 +12,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from hazardloop.ingest import packets
+from hazardloop.ingest.events import Published
 from hazardloop.ingest.messages import Messages
 from hazardloop.ingest.mqtt import Session
 
@@ -205,3 +206,36 @@ def test_subscribe_ping_and_disconnect_are_the_packets_paho_writes(protocol: int
         assert client.written() == packets.PING_REQUEST
         client.disconnect()
         assert client.written() == packets.disconnect(protocol)
+
+
+@given(
+    qos=st.integers(0, 2),
+    retained=st.sampled_from(packets.Retained),
+    topic=topics.map(lambda text: f"$share/workers/{text}") | topics,
+)
+@settings(max_examples=25, deadline=None)
+def test_subscribe_options_of_mqtt_5_are_the_byte_paho_writes(
+    qos: int, retained: packets.Retained, topic: str
+) -> None:
+    with wired(5) as client:
+        theirs = paho.SubscribeOptions(qos=qos, retainHandling=int(retained))
+        _, mid = client.subscribe([(topic, theirs)])
+        assert mid is not None
+        asked = [(topic, packets.subscribe_options(qos, retained))]
+        assert client.written() == packets.subscribe(mid, asked, 5)
+
+
+def test_paho_and_we_agree_on_an_acknowledgement_that_refuses() -> None:
+    with wired(5) as client:
+        heard: list[int] = []
+        client.on_publish = lambda _client, _data, _mid, code, _more: heard.append(code.value)
+        mid = client.publish("t", b"x", 1).mid
+        client.written()
+        refusal = packets.answer(packets.Kind.PUBACK, mid, 0x97)
+        client.far.sendall(refusal)
+        client.loop_read()
+    session = Session(5)
+    session.receive(ACCEPTED[5])
+    (event,) = session.receive(refusal)
+    assert event == Published(mid, heard[0])
+    assert heard == [0x97]

@@ -257,6 +257,29 @@ def test_connack_of_mqtt_5_carries_the_limits_of_the_broker() -> None:
     assert event == Connected(True, 0, "accepted", 20, 65536, 30, "id")
 
 
+@pytest.mark.parametrize(
+    "identifier",
+    [
+        pytest.param(b"\x21\0\0", id="receive maximum"),
+        pytest.param(b"\x27\0\0\0\0", id="packet size"),
+    ],
+)
+def test_a_limit_of_nothing_in_connack_is_an_error(identifier: bytes) -> None:
+    body = b"\0\0" + varint(len(identifier)) + identifier
+    (event,) = Session(5).receive(b"\x20" + varint(len(body)) + body)
+    assert isinstance(event, ProtocolViolation)
+    assert (event.code, "with 0" in event.reason) == (0x82, True)
+
+
+def test_connack_tells_what_the_broker_will_not_do() -> None:
+    told = b"\x11\0\0\x0e\x10" + b"\x24\1" + b"\x28\0" + b"\x2a\0"
+    body = b"\0\0" + varint(len(told)) + told
+    (event,) = Session(5).receive(b"\x20" + varint(len(body)) + body)
+    assert isinstance(event, Connected)
+    assert event.session_expiry_s == 3600
+    assert (event.maximum_qos, event.wildcards, event.sharing) == (1, False, False)
+
+
 def test_answers_other_than_messages_are_events() -> None:
     session = connected(5)
     stream = b"\x90\x05\0\7\0\1\x87" + PONG + b"\x40\x03\0\x09\x97" + b"\xe0\x01\x8e"
