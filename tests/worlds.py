@@ -24,6 +24,12 @@ DEVICES = {
     "SD-1": "smoke_detector",
 }
 
+STORED = """
+    SELECT count(*) FROM reading
+     WHERE point_id NOT IN (SELECT point_id FROM point JOIN device USING (device_id)
+                             WHERE device.internal)"""
+"""How many readings of gateways are stored; those that a worker takes of itself come on top."""
+
 
 def register(
     conninfo: str,

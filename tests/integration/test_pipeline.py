@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests import worlds
 from tests.brokers import Broker, mosquitto, nats
-from tests.worlds import eventually, query
+from tests.worlds import STORED, eventually, query
 
 
 class Gateway:
@@ -140,7 +140,7 @@ def test_readings_become_alarms_that_are_announced_and_charged_to_both_sides(
     )
     assert cases == [("dispatched", 2, 1)] * 3
     assert query(database, "SELECT count(*) FROM outbox") == [(0,)]
-    assert query(database, "SELECT count(*) FROM reading") == [(6,)]
+    assert query(database, STORED) == [(6,)]
 
 
 def test_bad_input_has_its_reason_and_costs_its_neighbours_nothing(
@@ -224,12 +224,12 @@ def test_killing_the_worker_again_and_again_loses_and_doubles_nothing(
                 worker.wait()
         with at_work(database, running, home, settle_s=settle_s):
             eventually(
-                lambda: query(database, "SELECT count(*) FROM reading") == [(sent,)],
+                lambda: query(database, STORED) == [(sent,)],
                 f"{sent} readings stored",
                 60,
             )
     assert sent >= 600
-    assert query(database, "SELECT count(*) FROM reading") == [(sent,)]
+    assert query(database, STORED) == [(sent,)]
     open_twice = query(
         database,
         "SELECT point_id FROM alarm a JOIN alarm b USING (point_id, rule_id)"
@@ -278,7 +278,7 @@ def test_messages_without_a_time_of_their_own_are_told_apart(
     with at_work(database, broker, home), gateway_at(broker) as gateway:
         for level in levels:
             gateway.say("E1/G1/telemetry", {"values": {"GD-1.lel": level}})
-        count = "SELECT count(*) FROM reading"
+        count = STORED
         eventually(lambda: query(database, count) == [(len(levels),)], "every one is stored")
     stored = query(database, "SELECT value FROM reading ORDER BY observed_at")
     assert [value for (value,) in stored] == levels
@@ -308,6 +308,6 @@ def test_a_worker_that_is_to_stop_while_the_database_is_away_stops_and_loses_not
             worker.send_signal(signal.SIGTERM)
             assert worker.wait(30) == 0
             connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-        assert query(database, "SELECT count(*) FROM reading") == [(0,)]
+        assert query(database, STORED) == [(0,)]
         with at_work(database, broker, home):
             eventually(lambda: alarms(database) == [("GD-1.lel", 3, 3, 1)], "the alarm is raised")

@@ -21,7 +21,7 @@ RAISED: Final = """
            LEFT JOIN device d ON d.device_id = a.device_id
            LEFT JOIN disposal_case c ON c.alarm_id = a.alarm_id
      WHERE a.raised_at >= %(from)s AND a.raised_at < %(to)s
-       AND (%(enterprise)s::int IS NULL OR a.enterprise_id = %(enterprise)s)
+       AND (a.enterprise_id = %(enterprise)s OR %(enterprise)s::int IS NULL AND NOT e.internal)
      ORDER BY a.raised_at, a.alarm_id"""
 
 

@@ -71,6 +71,8 @@ class DeviceKind:
     """Bodies of its default rules, as written; alarms/rules.py reads them."""
     marked: Marked
     """The file, for messages about the rules."""
+    internal: bool = False
+    """The service itself makes and measures devices of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,7 @@ class _KindIn(BaseModel):
 
     kind: Code
     name: TextIn
+    internal: bool = False
     expected_interval_s: Annotated[float, Field(gt=0)]
     quantities: Annotated[dict[Code, _QuantityIn], Field(min_length=1)]
     rules: list[dict[str, Any]] = []
@@ -154,6 +157,7 @@ def read_kind(marked: Marked) -> DeviceKind:
         quantities={code: each.quantity(code) for code, each in given.quantities.items()},
         rules=tuple(given.rules),
         marked=marked,
+        internal=given.internal,
     )
 
 

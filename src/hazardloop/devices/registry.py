@@ -35,6 +35,8 @@ class PointRecord:
     enterprise: str
     grade: int
     """Of its hazard unit by GB 18218, 1 (worst) to 4; 0 = none."""
+    internal: bool = False
+    """Measured by the service itself; no gateway reports it."""
 
     @property
     def code(self) -> str:
@@ -96,6 +98,8 @@ class Registry:
     """Points that take true and false."""
     row_of: Mapping[int, int] = field(default_factory=dict)
     """point_id to dense row."""
+    own: Mapping[tuple[int, str], int] = field(default_factory=dict)
+    """gateway_id and quantity to dense row, of what the service itself measures."""
 
     def __len__(self) -> int:
         return len(self.points)
@@ -113,8 +117,12 @@ def build_registry(
     }
     devices: dict[int, set[str]] = {gateway.gateway_id: set() for gateway in gateway_records}
     device_homes: dict[str, set[str]] = {}
+    own: dict[tuple[int, str], int] = {}
     for row, point in enumerate(ordered):
-        rows[point.gateway_id][point.code] = row
+        if point.internal:
+            own[point.gateway_id, point.quantity] = row
+        else:
+            rows[point.gateway_id][point.code] = row
         devices[point.gateway_id].add(point.device)
         device_homes.setdefault(point.device, set()).add(point.enterprise)
         if point.type == "event":
@@ -149,4 +157,5 @@ def build_registry(
         grade=np.array([point.grade for point in ordered], np.int8),
         boolean=np.array([point.type != "number" for point in ordered], np.bool_),
         row_of={point.point_id: row for row, point in enumerate(ordered)},
+        own=own,
     )

@@ -19,7 +19,7 @@ GATEWAYS: Final = """
 POINTS: Final = """
     SELECT p.point_id, p.quantity, p.unit, (extract(epoch FROM p.created_at) * 1e6)::bigint,
            d.device_id, d.code, d.kind, d.tags, d.expected_interval_s,
-           g.gateway_id, g.code, e.enterprise_id, e.code, coalesce(u.grade, 0)
+           g.gateway_id, g.code, e.enterprise_id, e.code, coalesce(u.grade, 0), d.internal
       FROM point p
       JOIN device d USING (device_id)
       JOIN gateway g ON g.gateway_id = d.gateway_id
@@ -58,7 +58,7 @@ async def load_registry(connection: Connection, catalog: Catalog) -> Registry:
 
 def _point(row: Sequence[Any], catalog: Catalog) -> PointRecord:
     point_id, quantity, unit, registered_at_us, device_id, device, kind, tags, interval_s = row[:9]
-    gateway_id, gateway, enterprise_id, enterprise, grade = row[9:]
+    gateway_id, gateway, enterprise_id, enterprise, grade, internal = row[9:]
     known = catalog.quantity(kind, quantity)
     device_kind = catalog.kinds.get(kind)
     expected_s = device_kind.expected_interval_s if device_kind else float("inf")
@@ -80,4 +80,5 @@ def _point(row: Sequence[Any], catalog: Catalog) -> PointRecord:
         enterprise_id=enterprise_id,
         enterprise=enterprise,
         grade=grade,
+        internal=internal,
     )

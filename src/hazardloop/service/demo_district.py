@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from psycopg.types.json import Jsonb
 
+from hazardloop.devices import own_devices
 from hazardloop.devices.catalog import Catalog, shipped_catalog
 from hazardloop.service.database import Connection
 from hazardloop.service.embedded.home import HomeUnusable
@@ -29,7 +30,8 @@ PEOPLE: Final = {
 """Role and user name to display name."""
 
 PRESENT: Final = """
-    SELECT EXISTS (SELECT FROM enterprise) OR EXISTS (SELECT FROM user_account),
+    SELECT EXISTS (SELECT FROM enterprise WHERE NOT internal)
+        OR EXISTS (SELECT FROM user_account),
            (SELECT secret_pbkdf2 FROM gateway WHERE mqtt_username = %(username)s)"""
 ADD_ENTERPRISES: Final = """
     INSERT INTO enterprise (code, name, area)
@@ -161,6 +163,7 @@ async def furnish(connection: Connection, keys: Keys, rows: Awaitable[Statements
         district = keys.district
         for statement, values in await rows:
             await connection.execute(statement, [Jsonb(values)])
+        await own_devices.add_of_gateways(connection, shipped_catalog().kinds)
     gateways = sum(len(enterprise.gateways) for enterprise in district.enterprises)
     return (
         f"district has {len(district.enterprises)} enterprises, {gateways} gateways,"

@@ -32,6 +32,7 @@ from hazardloop.ingest.subscription import Subscription, now_us
 from hazardloop.service import heartbeat, metrics
 from hazardloop.service.database import SteadyConnection
 from hazardloop.service.keeping import Keeper
+from hazardloop.service.self_watch import SelfWatch
 from hazardloop.service.site import Site, reload
 from hazardloop.service.work import Work
 
@@ -57,6 +58,7 @@ class Worker:
     asking: SteadyConnection
     """For questions beside the commits."""
     keeper: Keeper
+    self_watch: SelfWatch
     instance: str
     """What tells it from other workers."""
     left_over: bool = True
@@ -182,13 +184,18 @@ class Worker:
         ]
 
     async def _tick(self) -> None:
-        """What time alone does: delays that run out, silences, a registry that changed."""
+        """What time does: our own readings, delays that run out, silences, a changed registry."""
         state = self.subscription.state
         now = now_us()
         deaf_until = state.connected_at if state.connected and state.connected_at else now
-        outcome = evaluation.tick(self.site.table, self.memory, now - GRACE_US, deaf_until)
-        if outcome.changes or outcome.cells or self.left_over:
-            await self.ahead.put(Work(self.site.registry, outcome))
+        own = self.self_watch.due(now)
+        see(own, self.newest)
+        outcome = evaluation.merge(
+            evaluation.evaluate(self.site.table, self.memory, own),
+            evaluation.tick(self.site.table, self.memory, now - GRACE_US, deaf_until),
+        )
+        if outcome.changes or outcome.cells or len(own) or self.left_over:
+            await self.ahead.put(Work(self.site.registry, outcome, readings=own))
         await self._beat(settling=False)
         revision = await self.asking(registry_store.registry_revision)
         if revision != self.site.registry.revision:
@@ -217,6 +224,7 @@ class Worker:
             if (new_row := site.registry.row_of.get(point_id)) is not None:
                 newest[new_row] = self.newest[row]
         self.memory = carry_over(self.site.table, self.memory, site.table)
+        self.self_watch = self.self_watch.moved_to(site.registry, site.catalog)
         self.site, self.newest = site, newest
         log.info("registry read", extra={"revision": site.registry.revision, "points": len(newest)})
 

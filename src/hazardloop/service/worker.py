@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from hazardloop.alarms import store as alarm_store
 from hazardloop.alarms.annunciation import Annunciator, BrokerAddress
 from hazardloop.alarms.memory import Memory, restore
+from hazardloop.devices import own_devices
 from hazardloop.devices.readings import Times
 from hazardloop.devices.wire import Channel, uplink_filter, uplink_filters
 from hazardloop.ingest import store as reading_store
@@ -27,8 +28,9 @@ from hazardloop.service.database import Connection, SteadyConnection, connect, r
 from hazardloop.service.errors import BrokerAbsent
 from hazardloop.service.keeping import Keeper
 from hazardloop.service.pipeline import Worker
+from hazardloop.service.self_watch import SelfWatch
 from hazardloop.service.settings import Settings
-from hazardloop.service.site import Site, load_site
+from hazardloop.service.site import Site, known_kinds, load_site
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ async def run_worker(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with await connect(settings.database_url, "worker-start") as connection:
         await require_schema(connection)
+        await own_devices.ensure(connection, known_kinds(settings).kinds)
         site = await load_site(connection, settings)
         remembered = await _remembered(connection, site)
     gc.collect()
@@ -70,6 +73,7 @@ async def _work(
         annunciator,
         SteadyConnection(settings.database_url, "worker-ask"),
         Keeper(settings.database_url),
+        SelfWatch(site.registry, site.catalog),
         f"{socket.gethostname()}:{os.getpid()}",
     )
     async with subscription:

@@ -29,6 +29,7 @@ def test_the_shipped_catalogue_has_the_quantities_of_the_contract() -> None:
     units = {
         kind: {code: quantity.unit for code, quantity in each.quantities.items()}
         for kind, each in kinds.items()
+        if not each.internal
     }
     assert units == {
         "gas_detector": {"lel": "%{LEL}", "ppm": "[ppm]", "in_service": "1", "fault": "1"},
@@ -42,6 +43,14 @@ def test_the_shipped_catalogue_has_the_quantities_of_the_contract() -> None:
             "smoke": "1", "fault": "1", "battery": "%", "tamper": "1", "temperature": "Cel",
         },
     }  # fmt: skip
+
+
+def test_the_service_watches_its_gateways_and_itself() -> None:
+    kinds = [kind for kind in shipped_catalog().kinds.values() if kind.internal]
+    assert {kind.code: set(kind.quantities) for kind in kinds} == {
+        "gateway": {"clock_offset", "dead_letter_share"},
+        "platform": {"spool_fill"},
+    }
 
 
 def test_what_a_lift_recognises_itself_is_an_event() -> None:

@@ -129,7 +129,9 @@ LIST: Final = f"""{SELECT}
        AND (%(hazard_unit)s::text IS NULL OR h.code = %(hazard_unit)s
             OR h.hazard_unit_id::text = %(hazard_unit)s
             OR e.code || ':' || h.code = %(hazard_unit)s)
-       AND (%(kind)s::text IS NULL OR x.kind = %(kind)s) AND x.device_id > %(after)s
+       AND (%(kind)s::text IS NULL OR x.kind = %(kind)s)
+       AND NOT (x.internal AND %(kind)s::text IS NULL AND %(device)s::text IS NULL)
+       AND x.device_id > %(after)s
      ORDER BY x.device_id LIMIT %(limit)s"""
 
 
@@ -144,7 +146,10 @@ async def list_devices(
     kind: str | None = None,
     device: str | None = None,
 ) -> Listing[Device]:
-    """Devices in the order of their ids, each with its points."""
+    """Devices in the order of their ids, each with its points.
+
+    Those that the service itself measures are listed for `kind=` or `device=` only.
+    """
     rows = await fetch(
         conn,
         LIST,
@@ -273,6 +278,8 @@ def _quantities(kind: DeviceKind | None, body: DeviceIn) -> dict[str, str]:
     """Quantity to unit of the points to make. Problem invalid: no such kind or quantity."""
     if kind is None:
         raise Problem("invalid", f"kind: no kind of device is called {body.kind}")
+    if kind.internal:
+        raise Problem("invalid", f"kind: the service itself makes devices of kind {body.kind}")
     wanted = body.quantities if body.quantities is not None else list(kind.quantities)
     if unknown := [code for code in wanted if code not in kind.quantities]:
         known = ", ".join(kind.quantities)

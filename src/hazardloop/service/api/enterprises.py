@@ -64,6 +64,7 @@ COLUMNS: Final = "enterprise_id AS id, code, name, area, contact, created_at"
 LIST: Final = f"""
     SELECT {COLUMNS} FROM enterprise e
      WHERE {lookup.matches("enterprise", "enterprise")}
+       AND NOT (internal AND %(enterprise)s::text IS NULL)
        AND (%(area)s::text IS NULL OR area = %(area)s) AND enterprise_id > %(after)s
      ORDER BY enterprise_id LIMIT %(limit)s"""
 

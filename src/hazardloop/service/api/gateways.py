@@ -6,8 +6,9 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Path
 from pydantic import ConfigDict, Field
 
+from hazardloop.devices import own_devices
 from hazardloop.service.api import lookup
-from hazardloop.service.api.access import Conn, require
+from hazardloop.service.api.access import Conn, Here, require
 from hazardloop.service.api.paging import Listing, Paging, listing
 from hazardloop.service.api.problems import problems
 from hazardloop.service.api.rows import fetch, fetch_one
@@ -109,10 +110,11 @@ SELECT: Final = """
                              WHERE reading.point_id = p.point_id
                                AND observed_at > now() - %(heard_within)s
                              ORDER BY observed_at DESC LIMIT 1) newest
-             WHERE d.gateway_id = x.gateway_id) AS last_heard_at
+             WHERE d.gateway_id = x.gateway_id AND NOT d.internal) AS last_heard_at
       FROM gateway x JOIN enterprise e USING (enterprise_id)"""
 LIST: Final = f"""{SELECT}
      WHERE {lookup.matches("enterprise", "enterprise")} AND {lookup.matches("gateway", "gateway")}
+       AND NOT (e.internal AND %(enterprise)s::text IS NULL AND %(gateway)s::text IS NULL)
        AND (%(online)s::boolean IS NULL OR x.online = %(online)s) AND x.gateway_id > %(after)s
      ORDER BY x.gateway_id LIMIT %(limit)s"""
 
@@ -154,8 +156,11 @@ ADD: Final = """
     dependencies=[require("registry.write")],
     responses=problems("not_found", "exists"),
 )
-async def add_gateway(body: GatewayIn, conn: Conn) -> GatewayWithSecret:
-    """Register a gateway. Its MQTT secret is in the answer, and nowhere else, once."""
+async def add_gateway(body: GatewayIn, conn: Conn, here: Here) -> GatewayWithSecret:
+    """Register a gateway. Its MQTT secret is in the answer, and nowhere else, once.
+
+    With it goes a device of kind `gateway`, on which the service itself measures the gateway.
+    """
     enterprise = await lookup.enterprise_id(conn, body.enterprise)
     secret = new_gateway_secret()
     row = await fetch_one(
@@ -170,6 +175,7 @@ async def add_gateway(body: GatewayIn, conn: Conn) -> GatewayWithSecret:
         },
     )
     assert row is not None
+    await own_devices.add_of_gateways(conn, here.kinds)
     return with_secret(await gateway_by_id(conn, row["id"]), secret)
 
 

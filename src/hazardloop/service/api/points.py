@@ -86,6 +86,7 @@ WHERE: Final = f"""
             OR e.code || ':' || g.code = %(gateway)s)
        AND (%(kind)s::text IS NULL OR x.kind = %(kind)s)
        AND (%(quantity)s::text IS NULL OR p.quantity = %(quantity)s)
+       AND NOT (x.internal AND coalesce(%(kind)s::text, %(device)s::text, %(point)s::text) IS NULL)
        AND p.point_id > %(after)s"""
 LIST: Final = f"{SELECT}{WHERE} ORDER BY p.point_id LIMIT %(limit)s"
 
@@ -124,7 +125,10 @@ async def list_points(
     here: Here,
     chosen: Chosen,
 ) -> Listing[Point]:
-    """Points in the order of their ids, each with its newest reading."""
+    """Points in the order of their ids, each with its newest reading.
+
+    Those that the service itself measures are listed for `kind=`, `device=` or `point=` only.
+    """
     rows = await fetch(
         conn,
         LIST,

@@ -22,7 +22,8 @@ WORKER_WRITES: Final = ("hl/v1/+/alarm", "hl/v1/+/+/reject", "hl/v1/+/+/command"
 
 GATEWAYS: Final = """
     SELECT enterprise.code, gateway.code, mqtt_username, secret_bcrypt, secret_pbkdf2
-      FROM gateway JOIN enterprise USING (enterprise_id) ORDER BY mqtt_username"""
+      FROM gateway JOIN enterprise USING (enterprise_id)
+     WHERE NOT enterprise.internal ORDER BY mqtt_username"""
 REVISION: Final = "SELECT revision FROM registry_revision"
 
 
