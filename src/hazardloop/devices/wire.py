@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 
@@ -60,6 +60,8 @@ class Sample(msgspec.Struct):
 
 
 Value: TypeAlias = float | bool | Sample | None
+Sequence: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""Number of a message of its gateway."""
 
 
 class Telemetry(msgspec.Struct, gc=False):
@@ -67,6 +69,7 @@ class Telemetry(msgspec.Struct, gc=False):
 
     values: dict[str, Value]
     ts: int | float | str | None = None
+    seq: Sequence | None = None
 
 
 class Event(msgspec.Struct):
@@ -107,6 +110,12 @@ class Address:
 _telemetry: Final[msgspec.json.Decoder[Telemetry | list[Telemetry]]] = msgspec.json.Decoder(
     Telemetry | list[Telemetry]
 )
+decode_telemetry: Final = _telemetry.decode
+"""The readings a payload holds.
+
+Raises msgspec.DecodeError or UnicodeDecodeError when it is not plainly of the shape; ask
+`decode_leniently` then.
+"""
 _events: Final[msgspec.json.Decoder[Event | list[Event]]] = msgspec.json.Decoder(
     Event | list[Event]
 )
@@ -134,6 +143,11 @@ def uplink_filter(channel: Channel) -> str:
     return f"{ROOT}/+/+/{channel}"
 
 
+def telemetry_topic(enterprise: str, gateway: str) -> bytes:
+    """Where a gateway sends its live readings."""
+    return f"{ROOT}/{enterprise}/{gateway}/{Channel.TELEMETRY}".encode()
+
+
 def reject_topic(enterprise: str, gateway: str) -> str:
     """Where a gateway is told what was refused."""
     return f"{ROOT}/{enterprise}/{gateway}/reject"
@@ -144,12 +158,6 @@ def alarm_topic(enterprise: str) -> str:
     return f"{ROOT}/{enterprise}/alarm"
 
 
-def decode_telemetry(payload: bytes) -> Telemetry | list[Telemetry]:
-    """The readings a payload holds.
-
-    Raises msgspec.DecodeError when it is not plainly of the shape; ask `decode_leniently` then.
-    """
-    return _telemetry.decode(payload)
 
 
 def decode_leniently(payload: bytes) -> tuple[list[Telemetry], list[str]]:
@@ -178,7 +186,7 @@ def decode_leniently(payload: bytes) -> tuple[list[Telemetry], list[str]]:
         ts = entry.get("ts")
         if not isinstance(ts, int | float | str | None) or isinstance(ts, bool):
             raise PayloadRefused(Reason.BAD_SHAPE, f"ts: {_shown(ts)} is not a time")
-        messages.append(Telemetry(values, ts))
+        messages.append(Telemetry(values, ts, _lenient_seq(entry.get("seq"), complaints)))
     return messages, complaints
 
 
@@ -278,6 +286,13 @@ def _lenient_value(value: Any) -> Value:
     if value is None or isinstance(value, bool | int | float):
         return value
     raise ValueError
+
+
+def _lenient_seq(seq: Any, complaints: list[str]) -> int | None:
+    if seq is None or (type(seq) is int and 0 <= seq < 2**63):
+        return seq
+    complaints.append(f"seq: {_shown(seq)} is not a whole number from 0")
+    return None
 
 
 def _refused(payload: bytes, error: Exception) -> PayloadRefused:

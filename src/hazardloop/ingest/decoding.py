@@ -1,17 +1,22 @@
 """A batch of messages to columns of readings, and a reject for whatever could not be taken.
 
-Nothing the field sends can raise here, and one bad value never costs its good neighbours.
+Nothing the field sends can raise here, and one bad value never costs its good neighbours. What
+almost all messages are is done in few passes over the whole batch, each of them a call into C;
+what is out of the ordinary is looked at message by message.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from itertools import chain, repeat
+from typing import Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from hazardloop.devices import wire
-from hazardloop.devices.readings import NEVER, Quality, Readings, Times
+from hazardloop.devices.readings import NEVER, Bools, Flags, Quality, Readings, Rows, Times
 from hazardloop.devices.registry import Gateway, Registry
 from hazardloop.devices.wire import PayloadRefused, Reason, Telemetry, Value
 from hazardloop.ingest.judging import (
@@ -23,6 +28,13 @@ from hazardloop.ingest.judging import (
     time_said,
     values_said,
 )
+
+CHANNELS: Final = {wire.Channel.TELEMETRY: Quality(0), wire.Channel.BACKFILL: Quality.BACKFILL}
+"""What brings readings, and the flags they start with."""
+LATEST_MS: Final = 10**15
+"""Milliseconds since 1970 from which a stamp takes a closer look."""
+SPAN: Final = 256
+"""Messages decoded in one go: one bad payload makes so many be looked at one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,63 +48,83 @@ class StatusSaid:
 
 
 @dataclass(frozen=True, slots=True)
+class Sequences:
+    """The numbers that gateways gave to their messages; columns of equal length.
+
+    message: (m,) index in the batch; gateway_id: (m,); seq: (m,) from 0.
+    """
+
+    message: Rows
+    gateway_id: Rows
+    seq: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
 class Intake:
     """What a batch of messages held."""
 
     readings: Readings
     rejects: list[Reject]
     statuses: list[StatusSaid]
-
-
-Lookup: TypeAlias = Callable[[str], int | None]
+    sequences: Sequences
 
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """Each topic on which a registered gateway sends readings, ready to be looked up."""
+    """Each topic on which a registered gateway sends readings, ready to be looked up.
+
+    Columns are over routes; `number` tells a topic's place in them.
+    """
 
     registry: Registry
-    readings: Mapping[bytes, tuple[Lookup, int]]
-    """Topic to the row of a point's code there, and to the flags its readings start with."""
+    number: Mapping[bytes, int]
+    look_up: Sequence[Callable[[str], int | None]]
+    """Row of a point by its code."""
+    gateways: Sequence[Gateway]
+    gateway_id: Rows
+    flags: Flags
+    """Readings start with these."""
 
 
 def routes_of(registry: Registry) -> Routes:
     """The routes of a registry."""
-    readings: dict[bytes, tuple[Lookup, int]] = {}
+    number: dict[bytes, int] = {}
+    look_up: list[Callable[[str], int | None]] = []
     for home, gateway in registry.gateways.items():
-        look_up = gateway.rows.get
-        readings[f"{wire.ROOT}/{home}/telemetry".encode()] = (look_up, 0)
-        readings[f"{wire.ROOT}/{home}/backfill".encode()] = (look_up, int(Quality.BACKFILL))
-    return Routes(registry, readings)
+        for channel in CHANNELS:
+            number[f"{wire.ROOT}/{home}/{channel}".encode()] = len(look_up)
+            look_up.append(gateway.rows.get)
+    gateways = [gateway for gateway in registry.gateways.values() for _ in CHANNELS]
+    return Routes(
+        registry,
+        number,
+        look_up,
+        gateways,
+        np.array([gateway.gateway_id for gateway in gateways], np.int32),
+        np.tile(np.array([*CHANNELS.values()], np.int16), len(registry.gateways)),
+    )
 
 
 @dataclass(slots=True)
-class _Gathered:
-    """Columns in the making: lists over readings, and over the objects that held them."""
+class _Said:
+    """What was said, in the making: lists over objects, and over the values they held."""
 
-    rows: list[int] = field(default_factory=list)
-    values: list[Value] = field(default_factory=list)
-    times: list[int] = field(default_factory=list)
-    ends: list[int] = field(default_factory=list)
-    """Of an object: how many readings there were after it."""
     messages: list[int] = field(default_factory=list)
-    flags: list[int] = field(default_factory=list)
+    routes: list[int] = field(default_factory=list)
+    stamps: list[int | float | str | None] = field(default_factory=list)
+    numbers: list[int | None] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    rows: list[int | None] = field(default_factory=list)
+    """Of each value; None: not one that its gateway may report."""
+    values: list[Value] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     statuses: list[StatusSaid] = field(default_factory=list)
-
-    def drop_object(self, message: int, ts: object) -> Reject:
-        """Forgets the readings since the last object; their time cannot be read."""
-        start = self.ends[-1] if self.ends else 0
-        dropped = len(self.rows) - start
-        del self.rows[start:], self.values[start:]
-        detail = f"ts: {ts!r:.40} is not milliseconds since 1970 or RFC 3339 with offset"
-        return Reject(message, Reason.BAD_SHAPE, detail, dropped)
 
 
 def decode(
     topics: Sequence[bytes], payloads: Sequence[bytes], received_at: Times, routes: Routes
 ) -> Intake:
-    """Readings, rejects and statuses of a batch.
+    """Readings, rejects, statuses and sequence numbers of a batch.
 
     Args:
         topics: (n,) as received.
@@ -100,60 +132,79 @@ def decode(
         received_at: (n,) us since the Unix epoch.
         routes: of the registry that says whose topics and points they are.
     """
-    gathered = _Gathered()
-    rows, values = gathered.rows, gathered.values
-    add_row, add_value, find = rows.append, values.append, routes.readings.get
-    add_time, add_end = gathered.times.append, gathered.ends.append
-    add_message, add_flags = gathered.messages.append, gathered.flags.append
-    decode_one = wire.decode_telemetry
-    large = max(map(len, payloads), default=0) > wire.LARGEST_PAYLOAD
-    for message, topic in enumerate(topics):
-        payload = payloads[message]
-        route = find(topic)
-        if route is None or (large and len(payload) > wire.LARGEST_PAYLOAD):
-            _take_other(message, topic, payload, routes, gathered)
-            continue
-        look_up, flags = route
-        try:
-            said = decode_one(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            said = _save_what_can_be(message, payload, gathered)
-        for part in said if isinstance(said, list) else (said,):
-            ts = part.ts
-            for code, value in part.values.items():
-                row = look_up(code)
-                if row is None:
-                    gathered.rejects.append(_stranger(message, topic, code, routes.registry))
-                else:
-                    add_row(row)
-                    add_value(value)
-            at_us = ts * 1000 if type(ts) is int and 0 < ts < 10**15 else time_said(ts)
-            if at_us is None:
-                gathered.rejects.append(gathered.drop_object(message, ts))
-                continue
-            add_time(at_us)
-            add_end(len(rows))
-            add_message(message)
-            add_flags(flags)
-    return _columns(gathered, received_at, routes.registry)
+    said = _Said()
+    for start in range(0, len(topics), SPAN):
+        part = slice(start, start + SPAN)
+        _take_span(start, topics[part], payloads[part], routes, said)
+    return _columns(said, received_at, routes)
 
 
-def _save_what_can_be(message: int, payload: bytes, gathered: _Gathered) -> list[Telemetry]:
+def _take_span(
+    start: int, topics: Sequence[bytes], payloads: Sequence[bytes], routes: Routes, said: _Said
+) -> None:
+    """Messages that follow each other, the first of them number `start` of the batch."""
+    found = list(map(routes.number.get, topics))
+    messages: Sequence[int] = range(start, start + len(topics))
+    if None in found or max(map(len, payloads)) > wire.LARGEST_PAYLOAD:
+        ours = []
+        for at, route in enumerate(found):
+            if route is None or len(payloads[at]) > wire.LARGEST_PAYLOAD:
+                _take_other(start + at, topics[at], payloads[at], routes, said)
+            else:
+                ours.append(at)
+        messages = [start + at for at in ours]
+        found, payloads = [found[at] for at in ours], [payloads[at] for at in ours]
+    try:
+        decoded = list(map(wire.decode_telemetry, payloads))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        decoded = list(map(_decoded, messages, payloads, repeat(said.rejects)))
+    if list not in set(map(type, decoded)):
+        _take_objects(messages, found, decoded, routes, said)
+    else:
+        for message, route, objects in zip(messages, found, decoded, strict=True):
+            each = objects if isinstance(objects, list) else [objects]
+            _take_objects([message] * len(each), [route] * len(each), each, routes, said)
+
+
+def _take_objects(
+    messages: Sequence[int],
+    found: Sequence[int],
+    objects: Sequence[Telemetry],
+    routes: Routes,
+    said: _Said,
+) -> None:
+    """Objects that hold readings, each with its message and the number of its route."""
+    held = [each.values for each in objects]
+    look_ups = map(routes.look_up.__getitem__, found)
+    rows = list(chain.from_iterable(map(map, look_ups, held)))
+    if None in rows:
+        _refuse_strangers(messages, found, held, routes, said)
+    said.messages += messages
+    said.routes += found
+    said.stamps += [each.ts for each in objects]
+    said.numbers += [each.seq for each in objects]
+    said.sizes += map(len, held)
+    said.rows += rows
+    said.values += chain.from_iterable(map(dict.values, held))
+
+
+def _decoded(message: int, payload: bytes, rejects: list[Reject]) -> Telemetry | list[Telemetry]:
+    """What can be saved of a payload that stands among others."""
+    try:
+        return wire.decode_telemetry(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
     try:
         saved, complaints = wire.decode_leniently(payload)
     except PayloadRefused as refused:
-        gathered.rejects.append(Reject(message, refused.reason, refused.detail, 0))
+        rejects.append(Reject(message, refused.reason, refused.detail, 0))
         return []
     if complaints:
-        gathered.rejects.append(
-            Reject(message, Reason.BAD_SHAPE, listed(complaints), len(complaints))
-        )
+        rejects.append(Reject(message, Reason.BAD_SHAPE, listed(complaints), len(complaints)))
     return saved
 
 
-def _take_other(
-    message: int, topic: bytes, payload: bytes, routes: Routes, gathered: _Gathered
-) -> None:
+def _take_other(message: int, topic: bytes, payload: bytes, routes: Routes, said: _Said) -> None:
     """An event, a status, or something that is not to be taken."""
     try:
         gateway, channel = _sender(topic, routes.registry)
@@ -166,15 +217,15 @@ def _take_other(
                 Reason.BAD_SHAPE, f"gateway {gateway.code} is not registered to speak Sparkplug B"
             )
         if channel is wire.Channel.EVENT:
-            _take_events(message, topic, payload, gateway, routes.registry, gathered)
+            events = [_telemetry_of(gateway, event) for event in wire.decode_events(payload)]
+            route = routes.number[wire.telemetry_topic(gateway.enterprise, gateway.code)]
+            _take_objects([message] * len(events), [route] * len(events), events, routes, said)
         elif payload or channel is not wire.Channel.STATUS:  # empty: a retained status withdrawn
             status = wire.decode_status(payload)
             at_us = NEVER if status.ts is None else wire.microseconds(status.ts)
-            gathered.statuses.append(
-                StatusSaid(gateway.gateway_id, status.online, at_us, status.fw)
-            )
+            said.statuses.append(StatusSaid(gateway.gateway_id, status.online, at_us, status.fw))
     except PayloadRefused as refused:
-        gathered.rejects.append(Reject(message, refused.reason, refused.detail, 0))
+        said.rejects.append(Reject(message, refused.reason, refused.detail, 0))
 
 
 def _sender(topic: bytes, registry: Registry) -> tuple[Gateway, wire.Channel]:
@@ -199,71 +250,108 @@ def _sender(topic: bytes, registry: Registry) -> tuple[Gateway, wire.Channel]:
     )
 
 
-def _take_events(
-    message: int,
-    topic: bytes,
-    payload: bytes,
-    gateway: Gateway,
-    registry: Registry,
-    gathered: _Gathered,
+def _telemetry_of(gateway: Gateway, event: wire.Event) -> Telemetry:
+    """An event as values of the points that stand for it: 1 it happens, 0 it is over."""
+    known = gateway.events.get(event.device, {})
+    if event.event == "normal" and known:
+        return Telemetry({f"{event.device}.{name}": 0.0 for name in known}, event.ts)
+    over = (event.data or {}).get("active") is False
+    return Telemetry({f"{event.device}.{event.event}": 0.0 if over else 1.0}, event.ts)
+
+
+def _refuse_strangers(
+    messages: Sequence[int],
+    found: Sequence[int],
+    held: Sequence[Mapping[str, Value]],
+    routes: Routes,
+    said: _Said,
 ) -> None:
-    for event in wire.decode_events(payload):
-        at_us = NEVER if event.ts is None else wire.microseconds(event.ts)
-        known = gateway.events.get(event.device, {})
-        if event.event == "normal" and known:
-            gathered.rows.extend(known.values())
-            gathered.values.extend([0.0] * len(known))
-        elif event.event in known:
-            over = (event.data or {}).get("active") is False
-            gathered.rows.append(known[event.event])
-            gathered.values.append(0.0 if over else 1.0)
-        else:
-            code = f"{event.device}.{event.event}"
-            gathered.rejects.append(_stranger(message, topic, code, registry))
-            continue
-        gathered.times.append(at_us)
-        gathered.ends.append(len(gathered.rows))
-        gathered.messages.append(message)
-        gathered.flags.append(0)
+    """A reject for each value whose point the gateway may not report."""
+    for message, route, values in zip(messages, found, held, strict=True):
+        for code in values:
+            if routes.look_up[route](code) is None:
+                reason, detail = _why_strange(code, routes.gateways[route], routes.registry)
+                said.rejects.append(Reject(message, reason, detail))
 
 
-def _stranger(message: int, topic: bytes, code: str, registry: Registry) -> Reject:
-    """Why this gateway may not report a point of this code."""
-    address = wire.address_of(topic)
-    assert address is not None  # only registered topics come this far
+def _why_strange(code: str, gateway: Gateway, registry: Registry) -> tuple[Reason, str]:
     device = code.rpartition(".")[0] or code
     homes = registry.device_homes.get(device, frozenset())
     shown = code[:130]
-    if homes and address.enterprise not in homes:
-        detail = f"{shown}: the device is not of enterprise {address.enterprise}"
-        return Reject(message, Reason.WRONG_ENTERPRISE, detail)
-    gateway = registry.gateways[f"{address.enterprise}/{address.gateway}"]
+    if homes and gateway.enterprise not in homes:
+        detail = f"{shown}: the device is not of enterprise {gateway.enterprise}"
+        return Reason.WRONG_ENTERPRISE, detail
     if device in gateway.devices:
         detail = f"{shown}: device {device} has no such point"
     elif homes:
         detail = f"{shown}: device {device} is registered at another gateway"
     else:
         detail = f"{shown}: no such device is registered"
-    return Reject(message, Reason.UNKNOWN_POINT, detail)
+    return Reason.UNKNOWN_POINT, detail
 
 
-def _columns(gathered: _Gathered, received_at: Times, registry: Registry) -> Intake:
-    """Columns of what was gathered, with all that a look at time and value can tell."""
-    ends = np.array([0, *gathered.ends], np.int64)
-    spans = ends[1:] - ends[:-1]
-    row = np.array(gathered.rows, np.int32)
-    message = np.repeat(np.array(gathered.messages, np.int32), spans)
-    observed_at = np.repeat(np.array(gathered.times, np.int64), spans)
-    quality = np.repeat(np.array(gathered.flags, np.int16), spans)
-    rejects = gathered.rejects
-    value, misfit = values_said(
-        gathered.values, row, observed_at, quality, message, registry, rejects
-    )
+def _columns(said: _Said, received_at: Times, routes: Routes) -> Intake:
+    """Columns of what was said, with all that a look at time and value can tell."""
+    registry, rejects = routes.registry, said.rejects
+    of_object = np.array(said.messages, np.int32)
+    route = np.array(said.routes, np.intp)
+    at_us, readable = _times(said)
+    which = np.repeat(np.arange(len(route)), np.array(said.sizes, np.int64))
+    row, known = _rows(said.rows)
+    message = of_object[which]
+    values, observed_at, quality = said.values, at_us[which], routes.flags[route][which]
+    taken = known & readable[which]
+    if not taken.all() or (message[1:] < message[:-1]).any():
+        kept = np.flatnonzero(taken)
+        kept = kept[np.argsort(message[kept], kind="stable")]
+        row, message = row[kept], message[kept]
+        observed_at, quality = observed_at[kept], quality[kept]
+        values = [values[at] for at in kept.tolist()]
+    value, misfit = values_said(values, row, observed_at, quality, message, registry, rejects)
     received = received_at[message]
     keep = ~misfit & judge_times(row, observed_at, received, quality, message, registry, rejects)
     judge_values(row, value, quality, message, keep, registry, rejects)
     readings = Readings(row, observed_at, received, value, quality, message)
     return Intake(
-        readings if keep.all() else readings.take(keep), by_message_and_reason(rejects),
-        gathered.statuses,
-    )  # fmt: skip
+        readings if keep.all() else readings.take(keep),
+        by_message_and_reason(rejects),
+        said.statuses,
+        _sequences(said.numbers, of_object, routes.gateway_id[route]),
+    )
+
+
+def _rows(said: list[int | None]) -> tuple[Rows, Bools]:
+    """The rows, and which of them are any."""
+    if None not in said:
+        return np.array(said, np.int32), np.ones(len(said), np.bool_)
+    row = np.array([-1 if each is None else each for each in said], np.int32)
+    return row, row >= 0
+
+
+def _times(said: _Said) -> tuple[Times, Bools]:
+    """The time of each object in us, and whether it can be read; a reject where not."""
+    readable = np.ones(len(said.stamps), np.bool_)
+    if set(map(type, said.stamps)) <= {int}:
+        with suppress(OverflowError):
+            at_ms = np.array(said.stamps, np.int64)
+            if ((at_ms > 0) & (at_ms < LATEST_MS)).all():
+                return at_ms * 1000, readable
+    at_us = np.zeros(len(readable), np.int64)
+    for nth, stamp in enumerate(said.stamps):
+        instant = time_said(stamp)
+        if instant is None:
+            readable[nth] = False
+            detail = f"ts: {stamp!r:.40} is not milliseconds since 1970 or RFC 3339 with offset"
+            dropped = said.sizes[nth]
+            said.rejects.append(Reject(said.messages[nth], Reason.BAD_SHAPE, detail, dropped))
+        else:
+            at_us[nth] = instant
+    return at_us, readable
+
+
+def _sequences(numbers: list[int | None], message: Rows, gateway_id: Rows) -> Sequences:
+    if None in numbers:
+        numbered = np.fromiter((number is not None for number in numbers), np.bool_, len(numbers))
+        message, gateway_id = message[numbered], gateway_id[numbered]
+        numbers = [number for number in numbers if number is not None]
+    return Sequences(message, gateway_id, np.array(numbers, np.int64))
