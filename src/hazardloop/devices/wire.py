@@ -143,9 +143,9 @@ def uplink_filter(channel: Channel) -> str:
     return f"{ROOT}/+/+/{channel}"
 
 
-def telemetry_topic(enterprise: str, gateway: str) -> bytes:
-    """Where a gateway sends its live readings."""
-    return f"{ROOT}/{enterprise}/{gateway}/{Channel.TELEMETRY}".encode()
+def sparkplug_topic(enterprise: str, gateway: str) -> bytes:
+    """Where an edge node of Sparkplug B sends its data: the topic that its reader goes by."""
+    return f"{SPARKPLUG}/{enterprise}/NDATA/{gateway}".encode()
 
 
 def reject_topic(enterprise: str, gateway: str) -> str:
@@ -156,8 +156,6 @@ def reject_topic(enterprise: str, gateway: str) -> str:
 def alarm_topic(enterprise: str) -> str:
     """Where an enterprise's annunciators hear of its alarms."""
     return f"{ROOT}/{enterprise}/alarm"
-
-
 
 
 def decode_leniently(payload: bytes) -> tuple[list[Telemetry], list[str]]:

@@ -9,13 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, repeat
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from hazardloop.devices import wire
+from hazardloop.devices.dialects.dialect import Heard, Reader, Wish
+from hazardloop.devices.dialects.readers import topics_of
 from hazardloop.devices.readings import NEVER, Bools, Flags, Quality, Readings, Rows, Times
 from hazardloop.devices.registry import Gateway, Registry
 from hazardloop.devices.wire import PayloadRefused, Reason, Telemetry, Value
@@ -67,6 +70,8 @@ class Intake:
     rejects: list[Reject]
     statuses: list[StatusSaid]
     sequences: Sequences
+    wishes: list[Wish]
+    """To be published to gateways."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,8 @@ class Routes:
 
     registry: Registry
     number: Mapping[bytes, int]
+    foreign: Mapping[bytes, Reader]
+    """What reads the messages of a topic that are not in our own dialect."""
     look_up: Sequence[Callable[[str], int | None]]
     """Row of a point by its code."""
     gateways: Sequence[Gateway]
@@ -86,11 +93,13 @@ class Routes:
     """Readings start with these."""
 
 
-def routes_of(registry: Registry) -> Routes:
-    """The routes of a registry."""
+def routes_of(registry: Registry, before: Mapping[bytes, Reader] = MappingProxyType({})) -> Routes:
+    """The routes of a registry; `before` is `foreign` at the revision before."""
     number: dict[bytes, int] = {}
+    foreign: dict[bytes, Reader] = {}
     look_up: list[Callable[[str], int | None]] = []
     for home, gateway in registry.gateways.items():
+        foreign |= topics_of(gateway, before)
         for channel in CHANNELS:
             number[f"{wire.ROOT}/{home}/{channel}".encode()] = len(look_up)
             look_up.append(gateway.rows.get)
@@ -98,6 +107,7 @@ def routes_of(registry: Registry) -> Routes:
     return Routes(
         registry,
         number,
+        foreign,
         look_up,
         gateways,
         np.array([gateway.gateway_id for gateway in gateways], np.int32),
@@ -119,6 +129,7 @@ class _Said:
     values: list[Value] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     statuses: list[StatusSaid] = field(default_factory=list)
+    wishes: list[Wish] = field(default_factory=list)
 
 
 def decode(
@@ -135,25 +146,34 @@ def decode(
     said = _Said()
     for start in range(0, len(topics), SPAN):
         part = slice(start, start + SPAN)
-        _take_span(start, topics[part], payloads[part], routes, said)
+        _take_span(start, topics[part], payloads[part], received_at[part], routes, said)
     return _columns(said, received_at, routes)
 
 
 def _take_span(
-    start: int, topics: Sequence[bytes], payloads: Sequence[bytes], routes: Routes, said: _Said
+    start: int,
+    topics: Sequence[bytes],
+    payloads: Sequence[bytes],
+    received_at: Times,
+    routes: Routes,
+    said: _Said,
 ) -> None:
     """Messages that follow each other, the first of them number `start` of the batch."""
-    found = list(map(routes.number.get, topics))
+    found: list[Any] = list(map(routes.number.get, topics))  # numbers, once those without are out
     messages: Sequence[int] = range(start, start + len(topics))
-    if None in found or max(map(len, payloads)) > wire.LARGEST_PAYLOAD:
+    strange = bool(routes.foreign) and not routes.foreign.keys().isdisjoint(topics)
+    if strange or None in found or max(map(len, payloads)) > wire.LARGEST_PAYLOAD:
         ours = []
-        for at, route in enumerate(found):
-            if route is None or len(payloads[at]) > wire.LARGEST_PAYLOAD:
-                _take_other(start + at, topics[at], payloads[at], routes, said)
+        for at, (topic, payload) in enumerate(zip(topics, payloads, strict=True)):
+            route = found[at]
+            if route is None or topic in routes.foreign or len(payload) > wire.LARGEST_PAYLOAD:
+                other = _Other(start + at, topic, payload, int(received_at[at]))
+                _take_other(other, routes, said)
             else:
                 ours.append(at)
         messages = [start + at for at in ours]
         found, payloads = [found[at] for at in ours], [payloads[at] for at in ours]
+    decoded: list[Any]  # objects, or lists of them
     try:
         decoded = list(map(wire.decode_telemetry, payloads))
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -204,28 +224,90 @@ def _decoded(message: int, payload: bytes, rejects: list[Reject]) -> Telemetry |
     return saved
 
 
-def _take_other(message: int, topic: bytes, payload: bytes, routes: Routes, said: _Said) -> None:
-    """An event, a status, or something that is not to be taken."""
+@dataclass(frozen=True, slots=True)
+class _Other:
+    """A message that does not hold readings in our own dialect."""
+
+    number: int
+    topic: bytes
+    payload: bytes
+    received_us: int
+
+
+def _take_other(message: _Other, routes: Routes, said: _Said) -> None:
+    """An event, a status, readings in another dialect, or something that is not to be taken."""
     try:
-        gateway, channel = _sender(topic, routes.registry)
-        if len(payload) > wire.LARGEST_PAYLOAD:
+        gateway, channel = _sender(message.topic, routes.registry)
+        if len(message.payload) > wire.LARGEST_PAYLOAD:
             raise PayloadRefused(
-                Reason.TOO_LARGE, f"{len(payload)} bytes, at most {wire.LARGEST_PAYLOAD}"
+                Reason.TOO_LARGE, f"{len(message.payload)} bytes, at most {wire.LARGEST_PAYLOAD}"
             )
-        if channel is wire.Channel.SPARKPLUG:
-            raise PayloadRefused(
-                Reason.BAD_SHAPE, f"gateway {gateway.code} is not registered to speak Sparkplug B"
-            )
-        if channel is wire.Channel.EVENT:
-            events = [_telemetry_of(gateway, event) for event in wire.decode_events(payload)]
-            route = routes.number[wire.telemetry_topic(gateway.enterprise, gateway.code)]
-            _take_objects([message] * len(events), [route] * len(events), events, routes, said)
-        elif payload or channel is not wire.Channel.STATUS:  # empty: a retained status withdrawn
-            status = wire.decode_status(payload)
-            at_us = NEVER if status.ts is None else wire.microseconds(status.ts)
-            said.statuses.append(StatusSaid(gateway.gateway_id, status.online, at_us, status.fw))
+        reader = _reader_of(message.topic, gateway, channel, routes)
+        if reader is not None:
+            heard = reader.read(message.topic, message.payload, message.received_us)
+            _take_heard(message.number, gateway, channel, heard, routes, said)
+        elif channel is wire.Channel.EVENT:
+            events = [_telemetry_of(gateway, each) for each in wire.decode_events(message.payload)]
+            _take_all(message.number, gateway, wire.Channel.TELEMETRY, events, routes, said)
+        elif message.payload or channel is not wire.Channel.STATUS:  # empty: a withdrawn one
+            _take_status(gateway, wire.decode_status(message.payload), said)
     except PayloadRefused as refused:
-        said.rejects.append(Reject(message, refused.reason, refused.detail, 0))
+        said.rejects.append(Reject(message.number, refused.reason, refused.detail, 0))
+
+
+def _reader_of(
+    topic: bytes, gateway: Gateway, channel: wire.Channel, routes: Routes
+) -> Reader | None:
+    """None: the message is in our own dialect. PayloadRefused: it cannot be read."""
+    if channel is not wire.Channel.SPARKPLUG:
+        return routes.foreign.get(topic)
+    reader = routes.foreign.get(wire.sparkplug_topic(gateway.enterprise, gateway.code))
+    if reader is None:
+        raise PayloadRefused(
+            Reason.BAD_SHAPE, f"gateway {gateway.code} is not registered to speak Sparkplug B"
+        )
+    return reader
+
+
+def _take_heard(
+    message: int,
+    gateway: Gateway,
+    channel: wire.Channel,
+    heard: Heard,
+    routes: Routes,
+    said: _Said,
+) -> None:
+    """What a message in another dialect says."""
+    live = wire.Channel.BACKFILL if channel is wire.Channel.BACKFILL else wire.Channel.TELEMETRY
+    _take_all(message, gateway, live, heard.telemetry, routes, said)
+    _take_all(message, gateway, wire.Channel.BACKFILL, heard.backfill, routes, said)
+    said.rejects += [
+        Reject(message, complaint.reason, complaint.detail, complaint.readings)
+        for complaint in heard.complaints
+    ]
+    if heard.status is not None:
+        _take_status(gateway, heard.status, said)
+    said.wishes += heard.wishes
+
+
+def _take_all(
+    message: int,
+    gateway: Gateway,
+    channel: wire.Channel,
+    objects: Sequence[Telemetry],
+    routes: Routes,
+    said: _Said,
+) -> None:
+    """All objects of one message, as if it had come on that channel."""
+    home = f"{gateway.enterprise}/{gateway.code}"
+    route = routes.number[f"{wire.ROOT}/{home}/{channel}".encode()]
+    count = len(objects)
+    _take_objects([message] * count, [route] * count, objects, routes, said)
+
+
+def _take_status(gateway: Gateway, status: wire.Status, said: _Said) -> None:
+    at_us = NEVER if status.ts is None else wire.microseconds(status.ts)
+    said.statuses.append(StatusSaid(gateway.gateway_id, status.online, at_us, status.fw))
 
 
 def _sender(topic: bytes, registry: Registry) -> tuple[Gateway, wire.Channel]:
@@ -317,6 +399,7 @@ def _columns(said: _Said, received_at: Times, routes: Routes) -> Intake:
         by_message_and_reason(rejects),
         said.statuses,
         _sequences(said.numbers, of_object, routes.gateway_id[route]),
+        said.wishes,
     )
 
 

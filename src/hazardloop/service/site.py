@@ -1,7 +1,9 @@
 """All that a worker must know of its district: registry, routes, rules and their versions."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from hazardloop.alarms import store as alarm_store
 from hazardloop.alarms.rule import Rule
@@ -9,6 +11,7 @@ from hazardloop.alarms.rule_table import RuleTable, compile_rules
 from hazardloop.alarms.rules import catalogue_rules
 from hazardloop.devices import store as registry_store
 from hazardloop.devices.catalog import Catalog, read_catalog, shipped_catalog
+from hazardloop.devices.dialects.dialect import Reader
 from hazardloop.devices.registry import Registry
 from hazardloop.ingest.decoding import Routes, routes_of
 from hazardloop.service.database import Connection
@@ -51,14 +54,20 @@ async def load_site(connection: Connection, settings: Settings) -> Site:
 
 async def reload(connection: Connection, site: Site) -> Site:
     """`site` with the registry as it stands now."""
-    return await _at_revision(connection, site.catalog, site.rules, site.versions)
+    return await _at_revision(
+        connection, site.catalog, site.rules, site.versions, site.routes.foreign
+    )
 
 
 async def _at_revision(
-    connection: Connection, catalog: Catalog, rules: tuple[Rule, ...], versions: dict[str, int]
+    connection: Connection,
+    catalog: Catalog,
+    rules: tuple[Rule, ...],
+    versions: dict[str, int],
+    readers: Mapping[bytes, Reader] = MappingProxyType({}),
 ) -> Site:
     registry = await registry_store.load_registry(connection, catalog)
     table = compile_rules(rules, registry, versions)
     for problem in table.problems:
         log.warning("device tag not understood", extra={"problem": problem})
-    return Site(catalog, rules, versions, registry, routes_of(registry), table)
+    return Site(catalog, rules, versions, registry, routes_of(registry, readers), table)
