@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 
 from hazardloop.devices.instants import utc
 from hazardloop.devices.readings import BAD, Bools, Readings, Rows
+from hazardloop.ingest import rollups
 
 Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
 
@@ -136,6 +137,7 @@ async def store_readings(connection: Connection, readings: Readings, point_id: R
     """Appends readings whose (point, time) is not stored yet. UniqueViolation: one of them is."""
     async with connection.cursor() as cursor, cursor.copy(COPY_READINGS) as copy:
         await copy.write(copy_rows(readings, point_id))
+    await rollups.note_late(connection, readings, point_id)
 
 
 async def store_new_readings(connection: Connection, readings: Readings, point_id: Rows) -> int:
@@ -145,7 +147,9 @@ async def store_new_readings(connection: Connection, readings: Readings, point_i
         async with cursor.copy(COPY_REPEATS) as copy:
             await copy.write(copy_rows(readings, point_id))
         await cursor.execute(INSERT_REPEATS)
-        return cursor.rowcount
+        new = cursor.rowcount
+    await rollups.note_late(connection, readings, point_id)
+    return new
 
 
 async def stored_already(connection: Connection, readings: Readings, point_id: Rows) -> Bools:

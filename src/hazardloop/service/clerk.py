@@ -13,6 +13,7 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
+from hazardloop.ingest import rollups
 from hazardloop.service import heartbeat
 from hazardloop.service.database import (
     Connection,
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 BEAT_S: Final = 1.0
 CHORES_EVERY_S: Final = 600.0
+ROLL_EVERY_S: Final = 60.0
 
 MINE: Final = "SELECT pg_try_advisory_xact_lock(hashtext('hazardloop.chores'))"
 
@@ -52,6 +54,15 @@ async def run_clerk(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with await connect(settings.database_url, "clerk-start") as connection:
         await require_schema(connection)
+    async with asyncio.TaskGroup() as group:
+        summing = group.create_task(_keep_rollups(settings))
+        await _keep_house(settings, stop)
+        summing.cancel()
+    log.info("clerk stopped")
+
+
+async def _keep_house(settings: Settings, stop: asyncio.Event) -> None:
+    """Beats, and does the chores when they are due, until `stop`."""
     database = SteadyConnection(settings.database_url, "clerk")
     instance = f"{socket.gethostname()}:{os.getpid()}"
     next_chores = time.monotonic()
@@ -63,7 +74,32 @@ async def run_clerk(settings: Settings) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), BEAT_S)
     await database.close()
-    log.info("clerk stopped")
+
+
+async def _keep_rollups(settings: Settings) -> None:
+    """Sums up readings and drops old ones; beside the chores, as it may take minutes."""
+    database = SteadyConnection(settings.database_url, "clerk-rollups")
+    try:
+        while True:
+            began = time.monotonic()
+            await database(rollups.roll)
+            dropped = await database(lambda connection: tend_readings(connection, settings))
+            took_s = time.monotonic() - began
+            if dropped or took_s > BEAT_S:
+                log.info("readings summed up", extra={"dropped": dropped, "seconds": took_s})
+            await asyncio.sleep(ROLL_EVERY_S)
+    finally:
+        await database.close()
+
+
+async def tend_readings(connection: Connection, settings: Settings) -> int:
+    """How many days and months of readings and sums were dropped: they had their time."""
+    return await rollups.tend(
+        connection,
+        raw_days=settings.raw_days,
+        minute_days=settings.minute_days,
+        hour_days=settings.hour_days,
+    )
 
 
 async def do_chores(connection: Connection, settings: Settings) -> bool:

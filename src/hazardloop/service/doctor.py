@@ -31,7 +31,6 @@ CERTIFICATE_DAYS_LEAST: Final = 14
 
 VERSIONS: Final = """
     SELECT current_setting('server_version_num')::int / 10000,
-           (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),
            extract(epoch FROM clock_timestamp())::float8"""
 
 Check = Callable[[Settings], Awaitable[str]]
@@ -67,12 +66,12 @@ async def check_clock(settings: Settings) -> str:
 
 
 async def check_database(settings: Settings) -> str:
-    """Version, extension, and the clock of the database against ours."""
+    """Version, and the clock of the database against ours."""
     if not settings.database_url:
         return f"embedded, does not run now; its program is {postgres.binaries() / 'postgres'}"
     async with await database.connect(settings.database_url, "doctor") as connection:
         row = await (await connection.execute(VERSIONS)).fetchone()
-    version, timescale, clock = row or (0, None, 0.0)
+    version, clock = row or (0, 0.0)
     if version < POSTGRES_FLOOR:
         raise ServiceError(f"PostgreSQL {version} is too old: {POSTGRES_FLOOR} or newer is needed")
     apart = abs(time.time() - clock)
@@ -80,8 +79,7 @@ async def check_database(settings: Settings) -> str:
         raise ServiceError(
             f"the database's clock is {apart:.1f} s from ours: synchronise both (NTP)"
         )
-    store = f"TimescaleDB {timescale}" if timescale else "native partitions"
-    return f"PostgreSQL {version}, {store}, clocks {apart * 1000:.0f} ms apart"
+    return f"PostgreSQL {version}, clocks {apart * 1000:.0f} ms apart"
 
 
 async def check_schema(settings: Settings) -> str:
@@ -91,6 +89,17 @@ async def check_schema(settings: Settings) -> str:
     async with await database.connect(settings.database_url, "doctor") as connection:
         await database.require_schema(connection)
     return f"at {database.migration_texts()[-1][0]}"
+
+
+async def check_store(settings: Settings) -> str:
+    """How readings are kept: on TimescaleDB or in native partitions."""
+    if not settings.database_url:
+        return "chosen when the schema is made"
+    async with await database.connect(settings.database_url, "doctor") as connection:
+        await database.require_schema(connection)
+        row = await (await connection.execute("SELECT reading_store()")).fetchone()
+    assert row is not None  # a SELECT of one value
+    return str(row[0])
 
 
 async def check_broker(settings: Settings) -> str:
@@ -173,6 +182,7 @@ CHECKS: Final[dict[str, Check]] = {
     "clock": check_clock,
     "database": check_database,
     "schema": check_schema,
+    "store": check_store,
     "broker": check_broker,
     "certificate": check_certificate,
     "nats": check_nats,

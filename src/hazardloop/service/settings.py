@@ -61,6 +61,12 @@ class Settings(BaseModel):
     kinds_dir: Path | None = None
     """Further device kinds and rules, one YAML file each, beside the built-in ones."""
     dead_letter_days: int = Field(default=90, ge=1)
+    raw_days: int = Field(default=180, ge=35)
+    """How long single readings are kept; longer than they may come late."""
+    minute_days: int = Field(default=400, ge=35)
+    """How long sums of a minute are kept."""
+    hour_days: int = Field(default=1_200, ge=35)
+    """How long sums of an hour are kept: years are compared month by month."""
 
     @field_validator("tz")
     @classmethod

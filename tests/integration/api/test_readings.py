@@ -58,6 +58,7 @@ async def test_buckets_sum_up_what_is_usable(api: World) -> None:
             "mean": 2.0,
             "last": 3.0,
             "count": 2,
+            "bad_share": 0.5,
         },
         {
             "from": "2026-11-22T00:59:00.000Z",
@@ -66,6 +67,7 @@ async def test_buckets_sum_up_what_is_usable(api: World) -> None:
             "mean": None,
             "last": None,
             "count": 0,
+            "bad_share": 1.0,
         },
     ]
 

@@ -106,10 +106,7 @@ SELECT: Final = """
            jsonb_build_object('id', e.enterprise_id, 'code', e.code, 'name', e.name) AS enterprise,
            (SELECT max(newest.received_at)
               FROM device d JOIN point p USING (device_id),
-                   LATERAL (SELECT received_at FROM reading
-                             WHERE reading.point_id = p.point_id
-                               AND observed_at > now() - %(heard_within)s
-                             ORDER BY observed_at DESC LIMIT 1) newest
+                   LATERAL newest_reading(p.point_id, now() - %(heard_within)s) newest
              WHERE d.gateway_id = x.gateway_id AND NOT d.internal) AS last_heard_at
       FROM gateway x JOIN enterprise e USING (enterprise_id)"""
 LIST: Final = f"""{SELECT}

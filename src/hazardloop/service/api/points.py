@@ -76,9 +76,7 @@ SELECT: Final = """
       FROM point p JOIN device x USING (device_id)
            JOIN enterprise e ON e.enterprise_id = x.enterprise_id
            JOIN gateway g USING (gateway_id)
-           LEFT JOIN LATERAL (SELECT value, quality, observed_at, received_at FROM reading
-                               WHERE reading.point_id = p.point_id AND observed_at > %(since)s
-                               ORDER BY observed_at DESC LIMIT 1) newest ON true"""
+           LEFT JOIN LATERAL newest_reading(p.point_id, %(since)s) newest ON true"""
 WHERE: Final = f"""
      WHERE {lookup.matches("enterprise", "enterprise")} AND {lookup.matches("device", "device")}
        AND {lookup.matches("point", "point")}

@@ -1,13 +1,13 @@
 """Readings: the course of one point, and the newest of many."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, ConfigDict, Field
 
-from hazardloop.devices.readings import BAD, quality_names, quality_word
+from hazardloop.devices.readings import quality_names, quality_word
 from hazardloop.service.api import lookup
 from hazardloop.service.api.access import Conn, Now, require
 from hazardloop.service.api.paging import Listing, Paging, listing
@@ -20,8 +20,6 @@ router = APIRouter(tags=["readings"])
 
 UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 BUCKET_FORM: Final = re.compile(r"([1-9]\d{0,4})([smhd])")
-ORIGIN: Final = datetime(2000, 1, 1, tzinfo=UTC)
-"""Buckets are counted from here, so that the same bucket always has the same edges."""
 MOST_BUCKETS: Final = 50_000
 
 
@@ -59,6 +57,7 @@ class Bucket(Out):
                     "mean": 12.4,
                     "last": 12.5,
                     "count": 6,
+                    "bad_share": 0.0,
                 }
             ]
         },
@@ -69,7 +68,8 @@ class Bucket(Out):
     max: float | None
     mean: float | None
     last: float | None
-    count: int
+    count: int = Field(description="Of the readings that are not bad.")
+    bad_share: float = Field(description="0 to 1: which part of the readings is bad.")
 
 
 class LatestReading(Out):
@@ -126,22 +126,8 @@ async def latest_readings(
     return listing([_latest(row) for row in rows], page, key=lambda one: (one.point["id"],))
 
 
-RAW: Final = """
-    SELECT observed_at, value, quality FROM reading
-     WHERE point_id = %(point)s AND observed_at >= %(from)s AND observed_at < %(to)s
-       AND (%(after)s::timestamptz IS NULL OR observed_at > %(after)s)
-     ORDER BY observed_at LIMIT %(limit)s"""
-BUCKETS: Final = """
-    SELECT date_bin(%(width)s, observed_at, %(origin)s) AS start,
-           min(value) FILTER (WHERE usable) AS min, max(value) FILTER (WHERE usable) AS max,
-           avg(value) FILTER (WHERE usable) AS mean, count(*) FILTER (WHERE usable) AS count,
-           (array_agg(value ORDER BY observed_at DESC) FILTER (WHERE usable))[1] AS last
-      FROM (SELECT observed_at, value, quality & %(bad)s = 0 AND value <> 'NaN' AS usable
-              FROM reading
-             WHERE point_id = %(point)s AND observed_at >= %(from)s AND observed_at < %(to)s
-               AND (%(after)s::timestamptz IS NULL
-                    OR observed_at >= %(after)s::timestamptz + %(width)s)) readings
-     GROUP BY start ORDER BY start LIMIT %(limit)s"""
+RAW: Final = "SELECT * FROM readings_of(%(point)s, %(from)s, %(to)s, %(limit)s)"
+BUCKETS: Final = "SELECT * FROM reading_buckets(%(point)s, %(from)s, %(to)s, %(width)s, %(limit)s)"
 
 
 @router.get(
@@ -169,16 +155,18 @@ async def readings_of(
     start = since or now - timedelta(hours=1)
     if start > end:
         raise Problem("invalid", "from: it is later than `to`")
+    after = page.after[0] if page.after else None
+    if after is not None and not isinstance(after, datetime):
+        raise Problem("bad_request", "this cursor is of another list")
     arguments: dict[str, Any] = {
         "point": await lookup.point_id(conn, point),
         "from": start,
         "to": end,
-        "after": page.after[0] if page.after else None,
         "limit": page.limit + 1,
     }
-    if arguments["after"] is not None and not isinstance(arguments["after"], datetime):
-        raise Problem("bad_request", "this cursor is of another list")
     if bucket is None:
+        if after is not None:
+            arguments["from"] = max(start, after + timedelta(microseconds=1))
         rows = await fetch(conn, RAW, arguments)
         return listing([_reading(row) for row in rows], page, key=lambda one: (one.observed_at,))
     width = bucket_width(bucket)
@@ -186,9 +174,10 @@ async def readings_of(
         raise Problem(
             "invalid", f"bucket: more than {MOST_BUCKETS} of {bucket} between from and to"
         )
-    arguments |= {"width": width, "origin": ORIGIN, "bad": int(BAD)}
-    rows = await fetch(conn, BUCKETS, arguments)
-    return listing([Bucket(**row) for row in rows], page, key=lambda one: (one.start,))
+    if after is not None:
+        arguments["from"] = max(start, after + width)
+    rows = await fetch(conn, BUCKETS, arguments | {"width": width})
+    return listing([_bucket(row) for row in rows], page, key=lambda one: (one.start,))
 
 
 def bucket_width(text: str) -> timedelta:
@@ -207,6 +196,11 @@ def _reading(row: dict[str, Any]) -> Reading:
         quality=quality_word(row["quality"]),
         flags=quality_names(row["quality"]),
     )
+
+
+def _bucket(row: dict[str, Any]) -> Bucket:
+    bad = int(row.pop("bad"))
+    return Bucket(**row, bad_share=bad / (row["count"] + bad))
 
 
 def _latest(row: dict[str, Any]) -> LatestReading:
