@@ -49,8 +49,6 @@ class Reason(StrEnum):
     DUPLICATE = "duplicate"
     NO_BIRTH = "no_birth"
     """Sparkplug: not understood without a birth message that has not been seen."""
-    SEQ_GAP = "seq_gap"
-    """Sparkplug: messages before this one, itself taken, never came."""
 
 
 class Sample(msgspec.Struct):
@@ -166,7 +164,7 @@ def decode_leniently(payload: bytes) -> tuple[list[Telemetry], list[str]]:
     NaN and infinities, which JSON has not but gateways send, become values of their own; a value
     of a wrong type is left out and named. Raises PayloadRefused when nothing can be saved.
     """
-    found = parse_json(payload)
+    found = _parse(payload)
     objects = found if isinstance(found, list) else [found]
     messages: list[Telemetry] = []
     complaints: list[str] = []
@@ -268,8 +266,7 @@ def encode_reject(
     )
 
 
-def parse_json(payload: bytes) -> Any:
-    """What a payload says as JSON, with NaN and infinities. Raises PayloadRefused."""
+def _parse(payload: bytes) -> Any:
     try:
         return json.loads(payload.decode("utf-8"), parse_int=_whole)
     except (ValueError, RecursionError) as error:
@@ -297,7 +294,7 @@ def _lenient_seq(seq: Any, complaints: list[str]) -> int | None:
 
 
 def _refused(payload: bytes, error: Exception) -> PayloadRefused:
-    parse_json(payload)  # says not_json where it is not even that
+    _parse(payload)  # says not_json where it is not even that
     return PayloadRefused(Reason.BAD_SHAPE, _first_line(error))
 
 

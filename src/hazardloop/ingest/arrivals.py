@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +30,8 @@ UNNUMBERED: Final = 1 << 3
 """Bit of a kind: these messages carry no number; they are only counted."""
 FATE: Final = 3
 """Bits of a kind that say what came of the message."""
-CHANNELS: Final = frozenset({wire.Channel.TELEMETRY, wire.Channel.BACKFILL, wire.Channel.EVENT})
-"""Where a gateway sends what is balanced; its status is not."""
+CHANNELS: Final = frozenset(wire.Channel) - {wire.Channel.STATUS}
+"""Where a gateway sends what is balanced."""
 _SEQ: Final = re.compile(rb'"seq"\s*:\s*(\d{1,18})(?![\d.eE])')
 
 
@@ -61,6 +61,10 @@ class Arrivals:
 
     def __len__(self) -> int:
         return len(self.first)
+
+    def take(self, which: Bools) -> "Arrivals":
+        """The runs that `which`, an (n,) mask, tells."""
+        return Arrivals(*(getattr(self, one.name)[which] for one in fields(Arrivals)))
 
     def runs(self) -> Iterator[tuple[int, int, int, int, int]]:
         """gateway_id, minute, first, messages, kind of each run."""
@@ -130,6 +134,22 @@ def fates(messages: int, readings: Readings, new: Readings, refused: Sequence[in
     return fate
 
 
+class Numbered(Protocol):
+    """Columns over every object of a batch that carried a number."""
+
+    @property
+    def message(self) -> Rows:
+        """(m,) index of its message in the batch."""
+
+    @property
+    def gateway_id(self) -> Rows:
+        """(m,)"""
+
+    @property
+    def seq(self) -> Times:
+        """(m,) the number."""
+
+
 class Senders:
     """Which gateway a topic belongs to, remembered; for one revision of the registry."""
 
@@ -155,67 +175,63 @@ class Senders:
 
 
 def arrivals_of(
-    batch: Batch,
-    numbered: tuple[Rows, Rows, Times],
-    fate: Kinds,
-    senders: Senders,
-) -> Arrivals:
-    """The runs of a batch.
+    batch: Batch, numbered: Numbered, fate: Kinds, senders: Senders
+) -> tuple[Rows, Arrivals]:
+    """Of each number, and of each message without one: its message, and its run of one.
 
     Args:
-        batch: n messages, and its oversized ones.
-        numbered: (m,) columns message, gateway_id and seq of every object that carried a number.
+        batch: n messages, and its oversized ones; for these the message is -1.
+        numbered: every object that carried a number.
         fate: (n,) of each message; objects of one message share it.
         senders: of the registry by which the batch was decoded.
     """
-    message, gateway_id, seq = numbered
+    message, gateway_id, seq = numbered.message, numbered.gateway_id, numbered.seq
     kind = fate | np.where(batch.dup | batch.retained, AGAIN, 0).astype(np.int16)
     minute = (batch.received_at // MINUTE_US).astype(np.int32)
     usable: Bools = (seq >= 0) & (seq <= LARGEST_NUMBER)
     if not usable.all():
         message, gateway_id, seq = message[usable], gateway_id[usable], seq[usable]
-    parts = [Arrivals(gateway_id, minute[message], seq, np.ones(len(seq), np.int32), kind[message])]
-    if len(message) < len(batch) or batch.oversized:
-        without = np.ones(len(batch), np.bool_)
-        without[message] = False
-        parts.append(_others(batch, np.flatnonzero(without).tolist(), minute, kind, senders))
-    return in_runs(joined(parts))
+    ones = np.ones(len(seq), np.int32)
+    arrivals = Arrivals(gateway_id, minute[message], seq, ones, kind[message])
+    if len(message) >= len(batch) and not batch.oversized:
+        return message, arrivals
+    without = np.ones(len(batch), np.bool_)
+    without[message] = False
+    others = list(_others(batch, np.flatnonzero(without).tolist(), minute, kind, senders))
+    if not others:
+        return message, arrivals
+    columns = [np.array(column) for column in zip(*others, strict=True)]
+    more = Arrivals(
+        columns[1].astype(np.int32),
+        columns[2].astype(np.int32),
+        columns[3].astype(np.int64),
+        np.ones(len(others), np.int32),
+        columns[4].astype(np.int16),
+    )
+    return np.concatenate([message, columns[0].astype(np.int32)]), joined([arrivals, more])
 
 
 def _others(
     batch: Batch, without: list[int], minute: npt.NDArray[np.int32], kind: Kinds, senders: Senders
-) -> Arrivals:
-    """Messages whose number was not read: of broken ones it is looked for in the raw payload."""
-    rows: list[tuple[int, int, int, int, int]] = []
+) -> Iterator[tuple[int, int, int, int, int]]:
+    """Message, gateway_id, minute, number, kind where a number was not read.
+
+    Of broken ones it is looked for in the raw payload.
+    """
     for message in without:
         if not (gateway_id := senders(batch.topics[message])):
             continue
         of = int(kind[message])
         numbers = numbers_in(batch.payloads[message]) if of & FATE == Fate.REJECTED else []
-        rows += _each(gateway_id, int(minute[message]), numbers, of)
+        for number, bit in [(one, 0) for one in numbers] or [(0, UNNUMBERED)]:
+            yield message, gateway_id, int(minute[message]), number, of | bit
     for large in batch.oversized:
-        if gateway_id := senders(large.topic):
-            at = int(large.received_at // MINUTE_US)
-            again = AGAIN if large.flags & (DUP | RETAIN) else 0
-            rows += _each(gateway_id, at, numbers_in(large.head), Fate.REJECTED | again)
-    columns = list(zip(*rows, strict=True)) or [()] * 5
-    gateway_ids, minutes, firsts, messages, kinds = columns
-    return Arrivals(
-        np.array(gateway_ids, np.int32),
-        np.array(minutes, np.int32),
-        np.array(firsts, np.int64),
-        np.array(messages, np.int32),
-        np.array(kinds, np.int16),
-    )
-
-
-def _each(
-    gateway_id: int, minute: int, numbers: list[int], kind: int
-) -> Iterator[tuple[int, int, int, int, int]]:
-    if not numbers:
-        yield gateway_id, minute, 0, 1, kind | UNNUMBERED
-    for number in numbers:
-        yield gateway_id, minute, number, 1, kind
+        if not (gateway_id := senders(large.topic)):
+            continue
+        of = Fate.REJECTED | (AGAIN if large.flags & (DUP | RETAIN) else 0)
+        numbers = numbers_in(large.head)
+        for number, bit in [(one, 0) for one in numbers] or [(0, UNNUMBERED)]:
+            yield -1, gateway_id, int(large.received_at // MINUTE_US), number, of | bit
 
 
 def numbers_in(payload: bytes) -> list[int]:

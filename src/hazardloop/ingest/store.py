@@ -1,7 +1,7 @@
 """Readings into the table, and messages set aside with the reason."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
@@ -80,6 +80,32 @@ SET_ASIDE: Final = """
     SELECT * FROM unnest(%(received_at)s::timestamptz[], %(reason)s::text[], %(detail)s::text[],
                          %(topic)s::text[], %(enterprise_id)s::int[], %(gateway_id)s::int[],
                          %(payload)s::bytea[], %(payload_bytes)s::int[], %(readings)s::int[])"""
+
+COUNT_MORE: Final = """
+    INSERT INTO dead_letter AS l (received_at, reason, detail, topic, enterprise_id, gateway_id,
+                                  payload, payload_bytes, readings, messages, counted)
+    SELECT received_at, reason, 'and ' || messages || ' more in this minute', '', enterprise_id,
+           gateway_id, '', 0, readings, messages, true
+      FROM unnest(%(received_at)s::timestamptz[], %(reason)s::text[], %(enterprise_id)s::int[],
+                  %(gateway_id)s::int[], %(messages)s::int[], %(readings)s::int[])
+           AS more (received_at, reason, enterprise_id, gateway_id, messages, readings)
+    ON CONFLICT (coalesce(gateway_id, 0), reason, received_at) WHERE counted
+    DO UPDATE SET messages = l.messages + EXCLUDED.messages,
+                  readings = l.readings + EXCLUDED.readings,
+                  detail = 'and ' || l.messages + EXCLUDED.messages || ' more in this minute'"""
+
+
+@dataclass(frozen=True, slots=True)
+class CountedLetters:
+    """Messages of one gateway, minute and reason that were refused and only counted."""
+
+    received_at: datetime
+    """The minute in which they were received."""
+    reason: str
+    enterprise_id: int | None
+    gateway_id: int | None
+    messages: int
+    readings: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +217,8 @@ async def set_aside(connection: Connection, letters: Sequence[DeadLetter]) -> No
         {
             "received_at": [letter.received_at for letter in letters],
             "reason": [letter.reason for letter in letters],
-            "detail": [_storable(letter.detail) for letter in letters],
-            "topic": [_storable(letter.topic) for letter in letters],
+            "detail": [storable(letter.detail) for letter in letters],
+            "topic": [storable(letter.topic) for letter in letters],
             "enterprise_id": [letter.enterprise_id for letter in letters],
             "gateway_id": [letter.gateway_id for letter in letters],
             "payload": [letter.payload[:KEPT_PAYLOAD] for letter in letters],
@@ -202,6 +228,14 @@ async def set_aside(connection: Connection, letters: Sequence[DeadLetter]) -> No
     )
 
 
-def _storable(text: str) -> str:
+async def count_more(connection: Connection, counted: Sequence[CountedLetters]) -> None:
+    """Adds to the rows that stand for messages set aside without being kept."""
+    if counted:
+        columns = zip(*map(astuple, counted), strict=True)
+        names = [one.name for one in fields(CountedLetters)]
+        await connection.execute(COUNT_MORE, dict(zip(names, map(list, columns), strict=True)))
+
+
+def storable(text: str) -> str:
     """PostgreSQL takes no NUL, and UTF-8 has no lone surrogates."""
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from hazardloop.ingest import rollups
-from hazardloop.service import heartbeat
+from hazardloop.service import balance_chores, heartbeat
 from hazardloop.service.database import (
     Connection,
     SteadyConnection,
@@ -65,12 +65,15 @@ async def _keep_house(settings: Settings, stop: asyncio.Event) -> None:
     """Beats, and does the chores when they are due, until `stop`."""
     database = SteadyConnection(settings.database_url, "clerk")
     instance = f"{socket.gethostname()}:{os.getpid()}"
-    next_chores = time.monotonic()
+    next_chores = next_fold = time.monotonic()
     while not stop.is_set():
         await database(lambda connection: heartbeat.beat(connection, "clerk", instance, {}))
         if time.monotonic() >= next_chores:
             next_chores = time.monotonic() + CHORES_EVERY_S
             await database(lambda connection: do_chores(connection, settings))
+        if time.monotonic() >= next_fold:
+            next_fold = time.monotonic() + balance_chores.FOLD_EVERY_S
+            await database(lambda connection: balance_chores.fold_balance(connection, settings))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), BEAT_S)
     await database.close()
@@ -117,5 +120,6 @@ async def do_chores(connection: Connection, settings: Settings) -> bool:
             (FORGET_HEARTBEATS, None),
         ):
             gone += (await connection.execute(chore, arguments)).rowcount
+        gone += await balance_chores.forget_balance(connection, settings)
     log.info("chores done", extra={"partitions_made": made, "rows_removed": gone})
     return True

@@ -11,6 +11,7 @@ from hazardloop.alarms.store import Announcement
 from hazardloop.devices import store as registry_store
 from hazardloop.devices.instants import utc
 from hazardloop.devices.readings import NEVER
+from hazardloop.ingest import balance_store, retry_store
 from hazardloop.ingest import store as reading_store
 from hazardloop.ingest.decoding import StatusSaid
 from hazardloop.service.database import Connection, SteadyConnection, ensure_partitions
@@ -78,6 +79,9 @@ class Keeper:
                 )
                 await store(connection, work.readings, work.registry.point_id)
             await reading_store.set_aside(connection, work.letters)
+            await reading_store.count_more(connection, work.counted)
+            await balance_store.append(connection, work.arrivals)
+            await retry_store.note_outcomes(connection, work.retries)
             await _keep_statuses(connection, work.statuses)
             announcements = await alarm_store.record(
                 connection, work.outcome, work.registry, datetime.now(UTC)

@@ -21,13 +21,16 @@ from hazardloop.alarms.memory import Memory, carry_over
 from hazardloop.devices import store as registry_store
 from hazardloop.devices.readings import Bools, Quality, Readings, Times
 from hazardloop.devices.wire import Reason
+from hazardloop.ingest import retry_store
 from hazardloop.ingest import store as reading_store
+from hazardloop.ingest.arrivals import Arrivals, arrivals_of, fates, in_runs
 from hazardloop.ingest.batching import Batch, together
-from hazardloop.ingest.decoding import decode
+from hazardloop.ingest.decoding import Intake, decode
 from hazardloop.ingest.judging import Reject
-from hazardloop.ingest.letters import Notes, dead_letters
+from hazardloop.ingest.letters import Notes, Quota, sort_letters
 from hazardloop.ingest.repeats import nothing_seen, novelty, see
 from hazardloop.ingest.retained import without_undated_replays
+from hazardloop.ingest.retries import AskedAgain, as_batch, as_late, outcomes
 from hazardloop.ingest.subscription import Subscription, now_us
 from hazardloop.service import heartbeat, metrics
 from hazardloop.service.database import SteadyConnection
@@ -64,6 +67,10 @@ class Worker:
     left_over: bool = True
     """The outbox holds what an earlier run, or a broker that was away, did not take."""
     notes: Notes = field(default_factory=Notes)
+    quota: Quota = field(default_factory=Quota)
+    """Of dead letters that are kept."""
+    asked: list[AskedAgain] = field(default_factory=list)
+    """Dead letters to be taken again at the next tick."""
     ahead: asyncio.Queue[Work] = field(default_factory=lambda: asyncio.Queue(AHEAD))
 
     async def take_batches(self, stop: asyncio.Event) -> None:
@@ -94,6 +101,16 @@ class Worker:
         if gathered:
             await self.ahead.put(await self.work_of(gathered))
 
+    async def follow_retries(self, database: SteadyConnection) -> None:
+        """Looks for dead letters that are to be taken again, until cancelled."""
+        try:
+            while True:
+                if not self.asked:
+                    self.asked = await database(retry_store.claim)
+                await asyncio.sleep(TICK_S)
+        finally:
+            await database.close()
+
     async def keep_work(self) -> None:
         """Makes work durable, announces it, acknowledges it; in order, until cancelled."""
         while True:
@@ -119,8 +136,8 @@ class Worker:
             self.left_over = len(taken) < len(announcements) or not whole
         else:
             self.left_over = False
-        if work.letters:
-            notes = self.notes.due(work.letters, work.registry, now_us())
+        if work.refusals:
+            notes = self.notes.due(work.refusals, work.registry, now_us())
             await self.annunciator.tell(notes)
         for batch in work.batches:
             await self.subscription.acknowledge(batch)
@@ -131,6 +148,7 @@ class Worker:
         batch = together(batches)
         with metrics.BATCH_SECONDS.labels("decode").time():
             intake = decode(batch.topics, batch.payloads, batch.received_at, self.site.routes)
+            heard = intake.readings
             intake = without_undated_replays(intake, batch.retained)
         with metrics.BATCH_SECONDS.labels("quality").time():
             again = await self._delivered_before(intake.readings)
@@ -140,15 +158,44 @@ class Worker:
         with metrics.BATCH_SECONDS.labels("rules").time():
             outcome = evaluation.evaluate(self.site.table, self.memory, fresh)
         rejects = intake.rejects + (self._told_again(repeats, batch) if len(repeats) else [])
+        found = sort_letters(rejects, batch, self.site.registry, self.quota)
         return Work(
             self.site.registry,
             outcome,
             tuple(batches),
             fresh,
-            dead_letters(rejects, batch, self.site.registry),
+            found.letters,
             intake.statuses,
             len(repeats),
+            in_runs(self._arrivals(batch, intake, heard, fresh)),
+            found.counted,
+            refusals=found.refusals,
+            refused=found.figures,
         )
+
+    def _arrivals(self, batch: Batch, intake: Intake, heard: Readings, new: Readings) -> Arrivals:
+        """What came of each message and each number."""
+        refused = [reject.message for reject in intake.rejects]
+        fate = fates(len(batch), heard, new, refused)
+        return arrivals_of(batch, intake.sequences, fate, self.site.senders)[1]
+
+    async def _take_again(self) -> None:
+        """Dead letters that somebody asked for, as late messages that nobody waits for."""
+        asked, self.asked = self.asked, []
+        if not asked:
+            return
+        batch = as_batch(asked)
+        intake = decode(batch.topics, batch.payloads, batch.received_at, self.site.routes)
+        readings = as_late(intake.readings)
+        fresh = readings.take(~await self._delivered_before(readings))
+        see(fresh, self.newest)
+        outcome = evaluation.evaluate(self.site.table, self.memory, fresh)
+        told = outcomes(asked, readings, fresh, intake.rejects)
+        duplicates = len(readings) - len(fresh)
+        await self.ahead.put(
+            Work(self.site.registry, outcome, readings=fresh, duplicates=duplicates, retries=told)
+        )
+        log.info("dead letters taken again", extra={"letters": len(asked), "stored": len(fresh)})
 
     async def _delivered_before(self, readings: Readings) -> Bools:
         """(n,) which readings are stored already; those only late are flagged so."""
@@ -196,6 +243,7 @@ class Worker:
         )
         if outcome.changes or outcome.cells or len(own) or self.left_over:
             await self.ahead.put(Work(self.site.registry, outcome, readings=own))
+        await self._take_again()
         await self._beat(settling=False)
         revision = await self.asking(registry_store.registry_revision)
         if revision != self.site.registry.revision:
@@ -232,8 +280,8 @@ class Worker:
 def _count(work: Work) -> None:
     metrics.READINGS_STORED.inc(len(work.readings))
     metrics.READINGS_DUPLICATE.inc(work.duplicates)
-    for letter in work.letters:
-        metrics.READINGS_REJECTED.labels(letter.reason).inc(max(1, letter.readings))
+    for reason, readings in work.refused.items():
+        metrics.READINGS_REJECTED.labels(reason).inc(readings)
     metrics.MESSAGES_RECEIVED.inc(sum(map(len, work.batches)))
     if work.batches and work.outcome.changes:
         metrics.ALARM_LATENCY.observe((now_us() - int(work.batches[0].received_at[0])) / 1e6)

@@ -67,6 +67,12 @@ class Settings(BaseModel):
     """How long sums of a minute are kept."""
     hour_days: int = Field(default=1_200, ge=35)
     """How long sums of an hour are kept: years are compared month by month."""
+    dead_letters_per_minute: int = Field(default=100, ge=1, le=10_000)
+    """Of each gateway that are kept with their payload; the rest is counted."""
+    balance_minute_days: int = Field(default=40, ge=32)
+    """The message balance minute by minute; a number missed for longer stays missing."""
+    balance_days: int = Field(default=1_100, ge=40)
+    """Daily statements."""
 
     @field_validator("tz")
     @classmethod

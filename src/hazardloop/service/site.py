@@ -13,6 +13,7 @@ from hazardloop.devices import store as registry_store
 from hazardloop.devices.catalog import Catalog, read_catalog, shipped_catalog
 from hazardloop.devices.dialects.dialect import Reader
 from hazardloop.devices.registry import Registry
+from hazardloop.ingest.arrivals import Senders
 from hazardloop.ingest.decoding import Routes, routes_of
 from hazardloop.service.database import Connection
 from hazardloop.service.settings import Settings
@@ -30,6 +31,7 @@ class Site:
     registry: Registry
     routes: Routes
     table: RuleTable
+    senders: Senders
 
 
 def known_kinds(settings: Settings) -> Catalog:
@@ -70,4 +72,5 @@ async def _at_revision(
     table = compile_rules(rules, registry, versions)
     for problem in table.problems:
         log.warning("device tag not understood", extra={"problem": problem})
-    return Site(catalog, rules, versions, registry, routes_of(registry, readers), table)
+    routes, senders = routes_of(registry, readers), Senders(registry.gateways)
+    return Site(catalog, rules, versions, registry, routes, table, senders)

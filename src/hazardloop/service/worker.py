@@ -21,6 +21,7 @@ from hazardloop.devices.readings import Times
 from hazardloop.devices.wire import Channel, uplink_filter, uplink_filters
 from hazardloop.ingest import store as reading_store
 from hazardloop.ingest.batching import BatchLimits
+from hazardloop.ingest.letters import Quota
 from hazardloop.ingest.options import SubscriptionOptions
 from hazardloop.ingest.repeats import nothing_seen
 from hazardloop.ingest.subscription import Subscription
@@ -75,6 +76,7 @@ async def _work(
         Keeper(settings.database_url),
         SelfWatch(site.registry, site.catalog),
         f"{socket.gethostname()}:{os.getpid()}",
+        quota=Quota(settings.dead_letters_per_minute),
     )
     async with subscription:
         await _require_broker(settings, subscription, stop)
@@ -87,6 +89,9 @@ async def _work(
             background = [
                 group.create_task(annunciator.run()),
                 group.create_task(worker.keep_work()),
+                group.create_task(
+                    worker.follow_retries(SteadyConnection(settings.database_url, "worker-retries"))
+                ),
             ]
             taking = group.create_task(_take(worker, stop, settings.settle_s if unclean else 0.0))
             await stop.wait()

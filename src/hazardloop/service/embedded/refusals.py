@@ -7,7 +7,7 @@ dropped. The broker's log is the only trace of it, so we read that.
 import asyncio
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -16,13 +16,12 @@ import psycopg
 
 from hazardloop.devices import wire
 from hazardloop.ingest import store as reading_store
+from hazardloop.ingest.letters import Quota, counted_strangers
 from hazardloop.ingest.store import DeadLetter
 from hazardloop.service import database
 from hazardloop.service.errors import DatabaseAbsent
 
 LOOK_EACH_S: Final = 0.5
-MOST_AT_ONCE: Final = 50
-"""Of one look; somebody who tries more often is as visible by these."""
 READ_MOST: Final = 1 << 20
 _REFUSED: Final = re.compile(
     rb'- "(?P<client>[^"]{0,200})" - Publish Violation - Subject "(?P<subject>[^"]{1,1000})"'
@@ -35,6 +34,7 @@ class Refusals:
 
     log: Path
     _at: int = 0
+    _quota: Quota = field(default_factory=Quota)
 
     def __post_init__(self) -> None:
         """What an earlier run was refused has been set aside by it."""
@@ -47,8 +47,10 @@ class Refusals:
                 before = self._at
                 try:
                     async with await database.connect(conninfo, "refusals") as connection:
-                        letters = list(self.read())[:MOST_AT_ONCE]
-                        await reading_store.set_aside(connection, letters)
+                        found = counted_strangers(list(self.read()), self._quota)
+                        async with connection.transaction():
+                            await reading_store.set_aside(connection, found.letters)
+                            await reading_store.count_more(connection, found.counted)
                 except (DatabaseAbsent, psycopg.Error):
                     self._at = before  # whoever else needs the database says that it is away
             await asyncio.sleep(LOOK_EACH_S)
