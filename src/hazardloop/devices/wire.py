@@ -49,6 +49,8 @@ class Reason(StrEnum):
     DUPLICATE = "duplicate"
     NO_BIRTH = "no_birth"
     """Sparkplug: not understood without a birth message that has not been seen."""
+    SEQ_GAP = "seq_gap"
+    """Sparkplug: messages before this one, itself taken, never came."""
 
 
 class Sample(msgspec.Struct):
@@ -164,7 +166,7 @@ def decode_leniently(payload: bytes) -> tuple[list[Telemetry], list[str]]:
     NaN and infinities, which JSON has not but gateways send, become values of their own; a value
     of a wrong type is left out and named. Raises PayloadRefused when nothing can be saved.
     """
-    found = _parse(payload)
+    found = parse_json(payload)
     objects = found if isinstance(found, list) else [found]
     messages: list[Telemetry] = []
     complaints: list[str] = []
@@ -266,7 +268,8 @@ def encode_reject(
     )
 
 
-def _parse(payload: bytes) -> Any:
+def parse_json(payload: bytes) -> Any:
+    """What a payload says as JSON, with NaN and infinities. Raises PayloadRefused."""
     try:
         return json.loads(payload.decode("utf-8"), parse_int=_whole)
     except (ValueError, RecursionError) as error:
@@ -294,7 +297,7 @@ def _lenient_seq(seq: Any, complaints: list[str]) -> int | None:
 
 
 def _refused(payload: bytes, error: Exception) -> PayloadRefused:
-    _parse(payload)  # says not_json where it is not even that
+    parse_json(payload)  # says not_json where it is not even that
     return PayloadRefused(Reason.BAD_SHAPE, _first_line(error))
 
 

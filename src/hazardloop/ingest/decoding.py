@@ -99,7 +99,7 @@ def routes_of(registry: Registry, before: Mapping[bytes, Reader] = MappingProxyT
     foreign: dict[bytes, Reader] = {}
     look_up: list[Callable[[str], int | None]] = []
     for home, gateway in registry.gateways.items():
-        foreign |= topics_of(gateway, before)
+        foreign |= topics_of(gateway, registry, before)
         for channel in CHANNELS:
             number[f"{wire.ROOT}/{home}/{channel}".encode()] = len(look_up)
             look_up.append(gateway.rows.get)
