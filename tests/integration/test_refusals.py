@@ -63,3 +63,13 @@ def test_other_lines_are_none_of_its_business(tmp_path: Path, text: str) -> None
     refusals = Refusals(log)
     log.write_text(text)
     assert list(refusals.read()) == []
+
+
+def test_a_dot_in_a_topic_is_a_dot_again(tmp_path: Path) -> None:
+    log = tmp_path / "nats.log"
+    log.touch()
+    refusals = Refusals(log)
+    subject = "spBv1//0.E2.NDATA.G1"
+    log.write_text(f'- "c" - Publish Violation - Subject "{subject}"\n')
+    (letter,) = refusals.read()
+    assert (letter.topic, letter.reason) == ("spBv1.0/E2/NDATA/G1", "wrong_enterprise")

@@ -99,16 +99,16 @@ class Annunciator:
         )
         return [one for one, was_taken in zip(announcements, taken, strict=True) if was_taken]
 
-    async def tell(self, notes: Sequence[tuple[str, bytes]]) -> None:
+    async def tell(self, notes: Sequence[tuple[str, bytes]], qos: int = 1) -> None:
         """Publishes notes to gateways, topic and payload; one that is lost is not repeated."""
-        await self._publish(notes)
+        await self._publish(notes, qos)
 
-    async def _publish(self, messages: Sequence[tuple[str, bytes]]) -> list[bool]:
+    async def _publish(self, messages: Sequence[tuple[str, bytes]], qos: int = 1) -> list[bool]:
         client = self._client
         if client is None or not messages:
             return [False] * len(messages)
         outcomes = await asyncio.gather(
-            *(client.publish(topic, payload, qos=1) for topic, payload in messages),
+            *(client.publish(topic, payload, qos=qos) for topic, payload in messages),
             return_exceptions=True,
         )
         lost = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]

@@ -145,6 +145,13 @@ def uplink_filter(channel: Channel) -> str:
     return f"{ROOT}/+/+/{channel}"
 
 
+def sparkplug_filters() -> tuple[str, ...]:
+    """Topic filters of all edge nodes and their devices; two, none with `#`: NATS takes that for
+    two, and bounds the unacknowledged messages of all filters together.
+    """
+    return f"{SPARKPLUG}/+/+/+", f"{SPARKPLUG}/+/+/+/+"
+
+
 def sparkplug_topic(enterprise: str, gateway: str) -> bytes:
     """Where an edge node of Sparkplug B sends its data: the topic that its reader goes by."""
     return f"{SPARKPLUG}/{enterprise}/NDATA/{gateway}".encode()

@@ -64,6 +64,8 @@ class SubscriptionOptions:
     retained: those of `filters` of which the broker is to send the retained messages at each
         subscribe. They are never shared: shared filters get no retained messages. MQTT 3.1.1
         cannot choose, there they come for all filters, and `Batch.retained` tells.
+    beside: filters asked for beside `filters`, with the same `qos`, never shared. A broker may
+        refuse them, by its rights or by its limits: then we go on without, `state.refused` tells.
     topic_alias_maximum: topic aliases the broker may use (MQTT 5). Each keeps a topic of at most
         64 KiB; a message with an alias is read some times slower than one without.
     keep_alive_s: whole seconds; a broker silent for one and a half of it is given up.
@@ -85,6 +87,7 @@ class SubscriptionOptions:
     session_expiry_s: int = NEVER_EXPIRES
     share: str = ""
     retained: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     topic_alias_maximum: int = 0
     keep_alive_s: int = 15
     connect_timeout_s: float = 10.0
@@ -118,13 +121,14 @@ class SubscriptionOptions:
 
     @property
     def asked(self) -> list[tuple[str, int]]:
-        """Each filter as it is sent in SUBSCRIBE, with its byte of options."""
-        return [self._asked(topic) for topic in self.filters]
+        """Each filter as it is sent in SUBSCRIBE, with its byte of options; `beside` come last."""
+        return [self._asked(topic) for topic in (*self.filters, *self.beside)]
 
     def _asked(self, topic: str) -> tuple[str, int]:
         if self.protocol != MQTT_5 or topic in self.retained:
             return topic, subscribe_options(self.qos)
-        shared = f"$share/{self.share}/{topic}" if self.share else topic
+        share = self.share and topic not in self.beside
+        shared = f"$share/{self.share}/{topic}" if share else topic
         return shared, subscribe_options(self.qos, Retained.NOT_SENT)
 
 
@@ -142,6 +146,7 @@ class SubscriptionState:
     stale_acknowledgements: messages acknowledged after their connection had ended, so in vain.
     sessions_lost: logins at which the broker had forgotten a session that it had given us before:
         what was published meanwhile may never come.
+    refused: those of `beside` that the broker did not grant.
     """
 
     connected: bool
@@ -157,3 +162,4 @@ class SubscriptionState:
     connections: int
     stale_acknowledgements: int
     sessions_lost: int
+    refused: tuple[str, ...] = ()

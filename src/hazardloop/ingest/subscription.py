@@ -81,6 +81,7 @@ class Subscription:
         self._connected_at: int | None = None
         self._last_message_at: int | None = None
         self._last_error: str | None = None
+        self._refused: tuple[str, ...] = ()
 
     @property
     def state(self) -> SubscriptionState:
@@ -99,6 +100,7 @@ class Subscription:
             connections=self._connections,
             stale_acknowledgements=self._stale,
             sessions_lost=self._sessions_lost,
+            refused=self._refused,
         )
 
     async def start(self) -> None:
@@ -269,15 +271,19 @@ class Subscription:
             raise SubscribeRefused({refused: reason(SHARING_NOT_SUPPORTED)})
 
     def _refuse_if_less(self, granted: Granted) -> None:
+        options = self._options
+        asked = (*options.filters, *options.beside)
         refused = {
             topic: reason(code)
-            for topic, code in zip(self._options.filters, granted.codes, strict=False)
-            if code != self._options.qos
+            for topic, code in zip(asked, granted.codes, strict=False)
+            if code != options.qos
         }
-        missing = self._options.filters[len(granted.codes) :]
-        refused.update(dict.fromkeys(missing, "no answer"))
-        if refused:
+        refused.update(dict.fromkeys(asked[len(granted.codes) :], "no answer"))
+        self._refused = tuple(topic for topic in options.beside if topic in refused)
+        if refused.keys() - set(self._refused):
             raise SubscribeRefused(refused)
+        if refused:
+            log.error("subscribed in part", extra={"refused": refused})
 
     def _note_subscribed(self, connected: Connected) -> None:
         self._notice_loss(connected)

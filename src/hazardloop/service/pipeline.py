@@ -139,6 +139,8 @@ class Worker:
         if work.refusals:
             notes = self.notes.due(work.refusals, work.registry, now_us())
             await self.annunciator.tell(notes)
+        if work.wishes:
+            await self.annunciator.tell([(wish.topic, wish.payload) for wish in work.wishes], qos=0)
         for batch in work.batches:
             await self.subscription.acknowledge(batch)
         _count(work)
@@ -171,6 +173,7 @@ class Worker:
             found.counted,
             refusals=found.refusals,
             refused=found.figures,
+            wishes=intake.wishes,
         )
 
     def _arrivals(self, batch: Batch, intake: Intake, heard: Readings, new: Readings) -> Arrivals:

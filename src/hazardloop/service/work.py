@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hazardloop.alarms.evaluation import Outcome
+from hazardloop.devices.dialects.dialect import Wish
 from hazardloop.devices.readings import Readings, no_readings
 from hazardloop.devices.registry import Registry
 from hazardloop.ingest.arrivals import Arrivals, no_arrivals
@@ -35,3 +36,5 @@ class Work:
     """What gateways are to be told; not durable."""
     refused: Mapping[str, int] = field(default_factory=dict)
     """Refused readings by reason, for the figures; not durable."""
+    wishes: list[Wish] = field(default_factory=list)
+    """To be published to gateways; a lost one is wished again, so none is kept on disk."""

@@ -18,7 +18,7 @@ from hazardloop.alarms.annunciation import Annunciator, BrokerAddress
 from hazardloop.alarms.memory import Memory, restore
 from hazardloop.devices import own_devices
 from hazardloop.devices.readings import Times
-from hazardloop.devices.wire import Channel, uplink_filter, uplink_filters
+from hazardloop.devices.wire import Channel, sparkplug_filters, uplink_filter, uplink_filters
 from hazardloop.ingest import store as reading_store
 from hazardloop.ingest.batching import BatchLimits
 from hazardloop.ingest.letters import Quota
@@ -198,6 +198,7 @@ def _subscription_options(settings: Settings) -> SubscriptionOptions:
         protocol=5 if settings.mqtt_protocol == "5" else 4,
         share=settings.mqtt_share,
         retained=(uplink_filter(Channel.STATUS),),
+        beside=sparkplug_filters(),
         ca_file=settings.mqtt_ca_file,
         window=settings.mqtt_window,
         limits=BatchLimits(settings.batch_messages, settings.batch_ms / 1000),

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from hazardloop.devices import wire
+from hazardloop.devices.dialects.dialect import OURS
+from hazardloop.devices.dialects.readers import SPARKPLUG
 from hazardloop.service.database import Connection
 from hazardloop.service.embedded.templates import write_private
 from hazardloop.service.gateway_secret import hashed
@@ -18,10 +21,20 @@ WORKER_READS: Final = (
 )
 """What the worker subscribes to. Until it has, nobody else may log in: a broker acknowledges and
 drops what nobody subscribed to."""
-WORKER_WRITES: Final = ("hl/v1/+/alarm", "hl/v1/+/+/reject", "hl/v1/+/+/command")
+WORKER_ALSO_READS: Final = wire.sparkplug_filters()
+OF_NODE: Final = ("NBIRTH", "NDEATH", "NDATA")
+OF_DEVICE: Final = ("DBIRTH", "DDEATH", "DDATA")
+COMMANDS: Final = ("NCMD", "DCMD")
+WORKER_WRITES: Final = (
+    "hl/v1/+/alarm",
+    "hl/v1/+/+/reject",
+    "hl/v1/+/+/command",
+    "spBv1.0/+/NCMD/+",
+    "spBv1.0/STATE/+",
+)
 
 GATEWAYS: Final = """
-    SELECT enterprise.code, gateway.code, mqtt_username, secret_bcrypt, secret_pbkdf2
+    SELECT enterprise.code, gateway.code, mqtt_username, secret_bcrypt, secret_pbkdf2, dialect
       FROM gateway JOIN enterprise USING (enterprise_id)
      WHERE NOT enterprise.internal ORDER BY mqtt_username"""
 REVISION: Final = "SELECT revision FROM registry_revision"
@@ -41,17 +54,30 @@ class Account:
 
 
 def gateway_account(
-    enterprise: str, gateway: str, username: str, bcrypt: str, pbkdf2: str
+    enterprise: str,
+    gateway: str,
+    username: str,
+    bcrypt: str,
+    pbkdf2: str,
+    dialect: str = OURS,
 ) -> Account:
-    """A gateway writes below its own topic, and hears what is meant for it or its enterprise."""
+    """A gateway writes below its own topic, and hears what is meant for it or its enterprise.
+
+    One that speaks Sparkplug B is, besides, the edge node of its code in its enterprise's group.
+    """
     own = f"hl/v1/{enterprise}/{gateway}"
-    return Account(
-        username,
-        bcrypt,
-        pbkdf2,
-        publish=(f"{own}/#",),
-        subscribe=(f"{own}/command", f"{own}/reject", f"hl/v1/{enterprise}/alarm"),
-    )
+    publish: tuple[str, ...] = (f"{own}/#",)
+    subscribe: tuple[str, ...] = (f"{own}/command", f"{own}/reject", f"hl/v1/{enterprise}/alarm")
+    if dialect == SPARKPLUG:
+        group = f"{wire.SPARKPLUG}/{enterprise}"
+        publish += tuple(f"{group}/{kind}/{gateway}" for kind in OF_NODE)
+        publish += tuple(f"{group}/{kind}/{gateway}/+" for kind in OF_DEVICE)
+        # With `#` as edge nodes ask for it; what is not below counts by itself at NATS.
+        subscribe += tuple(
+            f"{group}/{kind}/{gateway}{below}" for kind in COMMANDS for below in ("", "/#")
+        )
+        subscribe += (f"{wire.SPARKPLUG}/STATE/+",)
+    return Account(username, bcrypt, pbkdf2, publish, subscribe)
 
 
 def service_accounts(worker: str, service: str) -> list[Account]:
@@ -62,7 +88,7 @@ def service_accounts(worker: str, service: str) -> list[Account]:
         service: of `service`, which hears alarms and sends commands (api, clerk, tools).
     """
     ours = (
-        ("worker", worker, WORKER_WRITES, WORKER_READS),
+        ("worker", worker, WORKER_WRITES, (*WORKER_READS, *WORKER_ALSO_READS)),
         ("service", service, ("hl/v1/+/+/command",), ("hl/v1/+/alarm", "hl/v1/+/+/command/reply")),
     )
     accounts = []
@@ -85,8 +111,15 @@ async def revision(connection: Connection) -> int:
 
 
 def subjects(filters: Iterable[str]) -> list[str]:
-    """MQTT filters as NATS subjects; `a/#` stands for everything below `a`, not `a` itself."""
-    return [topic.replace("/", ".").replace("+", "*").replace("#", ">") for topic in filters]
+    """MQTT filters as NATS subjects; `a/#` stands for everything below `a`, not `a` itself.
+
+    A dot in a topic is `//` in a subject.
+    """
+    return [
+        topic.replace("/", "\0").replace(".", "//").replace("\0", ".").replace("+", "*")
+        .replace("#", ">")
+        for topic in filters
+    ]  # fmt: skip
 
 
 def kept_secret(home: Path, name: str) -> str:

@@ -70,7 +70,7 @@ class Refusals:
 
 def _letter(client: str, subject: bytes) -> DeadLetter:
     """The sender is known by the client id only, which he chose himself: no gateway is charged."""
-    topic = subject.replace(b".", b"/")
+    topic = subject.replace(b"//", b"\0").replace(b".", b"/").replace(b"\0", b".")
     ours = wire.address_of(topic) is not None
     return DeadLetter(
         received_at=datetime.now(UTC),
