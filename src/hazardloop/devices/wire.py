@@ -266,13 +266,18 @@ def encode_reject(
     return msgspec.json.encode(
         {
             "reason": reason,
-            "detail": detail,
-            "topic": topic,
+            "detail": _sayable(detail),
+            "topic": _sayable(topic),
             "sample": sample[:800].decode("utf-8", "replace")[:200],
             "ts": ts_ms,
             "others": others,
         }
     )
+
+
+def _sayable(text: str) -> str:
+    """What JSON can escape and UTF-8 cannot write, a lone surrogate, is replaced."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def parse_json(payload: bytes) -> Any:

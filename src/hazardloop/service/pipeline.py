@@ -73,25 +73,40 @@ class Worker:
     """Dead letters to be taken again at the next tick."""
     ahead: asyncio.Queue[Work] = field(default_factory=lambda: asyncio.Queue(AHEAD))
 
-    async def take_batches(self, stop: asyncio.Event) -> None:
-        """Receives, decodes and evaluates until `stop`; ticks in between."""
+    async def take_batches(self, stop: asyncio.Event, settle_s: float = 0.0) -> None:
+        """Receives, decodes and evaluates until `stop`; ticks in between.
+
+        `settle_s`: redelivery time of a broker that redelivers late. What was under way when a
+        connection broke comes so much later, after newer messages.
+        """
         next_tick = time.monotonic()
+        generation = self.subscription.state.generation
         while not stop.is_set():
             batch = await self.subscription.next_batch(max(0.0, next_tick - time.monotonic()))
-            if batch is not None:
+            if batch is not None and batch.generation != generation:
+                generation = batch.generation
+                await self.settle(self._unsettled_s(settle_s), stop, batch)
+            elif batch is not None:
                 await self.ahead.put(await self.work_of([batch]))
             if time.monotonic() >= next_tick:
                 next_tick = time.monotonic() + TICK_S
                 await self._tick()
 
-    async def settle(self, for_s: float, stop: asyncio.Event) -> None:
-        """Gathers what comes in that time, and evaluates it together.
+    def _unsettled_s(self, settle_s: float) -> float:
+        """How much of that time is left since the broker has us back."""
+        connected_at = self.subscription.state.connected_at or now_us()
+        return max(0.0, settle_s - (now_us() - connected_at) / 1e6)
 
-        After an unclean stop some brokers redeliver late, after newer messages. Together and in
-        data-time order they give the alarms that an undisturbed run would have given.
+    async def settle(self, for_s: float, stop: asyncio.Event, first: Batch | None = None) -> None:
+        """Gathers what comes in that time, and evaluates it together, with `first` before it.
+
+        After an unclean stop, or a lost connection, some brokers redeliver late, after newer
+        messages. Together and in data-time order they give the alarms that an undisturbed run
+        would have given.
         """
-        log.info("settling", extra={"seconds": for_s})
-        gathered: list[Batch] = []
+        if for_s > 0:
+            log.info("settling", extra={"seconds": round(for_s, 1)})
+        gathered = [] if first is None else [first]
         until = time.monotonic() + for_s
         while (left_s := until - time.monotonic()) > 0 and not stop.is_set():
             batch = await self.subscription.next_batch(min(left_s, TICK_S))

@@ -93,7 +93,7 @@ async def _work(
                     worker.follow_retries(SteadyConnection(settings.database_url, "worker-retries"))
                 ),
             ]
-            taking = group.create_task(_take(worker, stop, settings.settle_s if unclean else 0.0))
+            taking = group.create_task(_take(worker, stop, settings.settle_s, unclean))
             await stop.wait()
             drained = await _drained(worker, taking)
             for task in background:
@@ -104,11 +104,11 @@ async def _work(
     log.info("worker stopped", extra={"drained": drained})
 
 
-async def _take(worker: Worker, stop: asyncio.Event, settle_s: float) -> None:
+async def _take(worker: Worker, stop: asyncio.Event, settle_s: float, unclean: bool) -> None:
     """Takes batches until `stop`; after an unclean stop of the worker before us, settles first."""
-    if settle_s:
+    if settle_s and unclean:
         await worker.settle(settle_s, stop)
-    await worker.take_batches(stop)
+    await worker.take_batches(stop, settle_s)
 
 
 async def _drained(worker: Worker, taking: asyncio.Task[None]) -> bool:
