@@ -1,0 +1,268 @@
+"""What can go wrong around a worker, each as something done to a stage while gateways speak."""
+
+import random
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from hazardloop.ingest import packets
+from tests.brokers import HOST
+from tests.faults.proxy import Road
+from tests.faults.stage import DatabaseServer, Stage
+
+Act = Callable[["Scene"], None]
+
+
+@dataclass(slots=True)
+class Scene:
+    """What a fault gets to work with.
+
+    times: how often it is to strike; long_s: how long a fault that lasts is to last.
+    """
+
+    stage: Stage
+    server: DatabaseServer
+    chance: random.Random
+    times: int
+    long_s: float
+    broker_killed_at: list[float] = field(default_factory=list)
+
+    def kill_broker(self) -> None:
+        """SIGKILL, and back."""
+        self.broker_killed_at.append(time.monotonic())
+        self.stage.broker.kill()
+        self.stage.broker.start()
+
+    def wait(self, least_s: float, most_s: float) -> None:
+        """Some time between faults, by chance."""
+        time.sleep(self.chance.uniform(least_s, most_s))
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault by its name.
+
+    act: does it, and leaves things as they should be.
+    broker: that it is done before; durable: the broker's queue must survive its own death.
+    pace_s: seconds a single strike takes, about; gateways speak that long.
+    """
+
+    act: Act
+    broker: str = "mosquitto"
+    durable: bool = False
+    pace_s: float = 2.0
+
+
+def worker_killed(scene: Scene) -> None:
+    """SIGKILL at any moment of its life, its start included."""
+    for _ in range(scene.times):
+        scene.wait(0.2, 3.0)
+        scene.stage.kill_worker()
+
+
+def worker_stopped(scene: Scene) -> None:
+    """SIGTERM: it drains, leaves, and another comes."""
+    for _ in range(scene.times):
+        scene.wait(0.5, 2.0)
+        scene.stage.end_worker(signal.SIGTERM)
+        scene.stage.start_worker()
+
+
+def worker_stands_still(scene: Scene) -> None:
+    """SIGSTOP, and SIGCONT after a while."""
+    for _ in range(scene.times):
+        scene.wait(0.3, 1.0)
+        worker = scene.stage.worker
+        assert worker is not None
+        worker.send_signal(signal.SIGSTOP)
+        time.sleep(scene.long_s)
+        worker.send_signal(signal.SIGCONT)
+
+
+def broker_killed(scene: Scene) -> None:
+    """SIGKILL of the broker; it comes back with what it had written."""
+    for _ in range(scene.times):
+        scene.wait(0.3, 2.0)
+        scene.kill_broker()
+
+
+def broker_restarted(scene: Scene) -> None:
+    """SIGTERM of the broker, and back."""
+    for _ in range(scene.times):
+        scene.wait(0.3, 2.0)
+        scene.stage.broker.restart()
+
+
+def both_killed(scene: Scene) -> None:
+    """Worker or broker, by chance, now and then both."""
+    for _ in range(scene.times):
+        scene.wait(0.3, 3.0)
+        if scene.chance.random() < 0.6:
+            scene.stage.kill_worker()
+        if scene.chance.random() < 0.6:
+            scene.kill_broker()
+
+
+def database_killed(scene: Scene) -> None:
+    """SIGKILL of the server; it recovers from its log."""
+    for _ in range(scene.times):
+        scene.wait(0.5, 2.0)
+        scene.server.kill()
+        scene.server.start()
+
+
+def database_away(scene: Scene) -> None:
+    """A fast shutdown, and back after a long time."""
+    for _ in range(scene.times):
+        scene.wait(0.5, 2.0)
+        scene.server.stop()
+        time.sleep(scene.long_s)
+        scene.server.start()
+
+
+def database_hangs(scene: Scene) -> None:
+    """SIGSTOP of all its processes: connections stand and nobody answers."""
+    for _ in range(scene.times):
+        scene.wait(0.5, 1.0)
+        scene.server.freeze()
+        time.sleep(scene.long_s)
+        scene.server.thaw()
+
+
+def broker_link_cut(scene: Scene) -> None:
+    """The connection between worker and broker is reset, now and then for a while."""
+    for _ in range(scene.times):
+        scene.wait(0.2, 1.5)
+        scene.stage.to_broker.cut(refuse=scene.chance.random() < 0.5)
+        scene.wait(0.0, 1.0)
+        scene.stage.to_broker.mend()
+
+
+def broker_link_half_open(scene: Scene) -> None:
+    """Both sides think they are connected, and nothing passes; then it is reset."""
+    for _ in range(scene.times):
+        scene.wait(0.3, 1.0)
+        scene.stage.to_broker.be(Road(frozen=True))
+        time.sleep(scene.long_s)
+        scene.stage.to_broker.cut()
+        scene.stage.to_broker.mend()
+
+
+def database_link_cut(scene: Scene) -> None:
+    """The connections to the database are reset, also in the middle of a commit."""
+    for _ in range(scene.times):
+        scene.wait(0.1, 0.8)
+        scene.stage.to_database.cut(refuse=scene.chance.random() < 0.3)
+        scene.wait(0.0, 0.5)
+        scene.stage.to_database.mend()
+
+
+def database_link_half_open(scene: Scene) -> None:
+    """Nothing passes to the database; then it is reset."""
+    for _ in range(scene.times):
+        scene.wait(0.3, 1.0)
+        scene.stage.to_database.be(Road(frozen=True))
+        time.sleep(scene.long_s)
+        scene.stage.to_database.cut()
+        scene.stage.to_database.mend()
+
+
+def links_crumble(scene: Scene) -> None:
+    """Bytes arrive in crumbs, and late."""
+    scene.stage.to_broker.be(Road(slice_bytes=37))
+    scene.stage.to_database.be(Road(slice_bytes=501))
+    time.sleep(scene.long_s)
+    scene.stage.to_broker.be(Road(delay_s=0.05))
+    scene.stage.to_database.be(Road(delay_s=0.02))
+    time.sleep(scene.long_s)
+    scene.stage.to_broker.mend()
+    scene.stage.to_database.mend()
+
+
+def database_slow(scene: Scene) -> None:
+    """A thin line to the database: less than gateways say."""
+    scene.stage.to_database.be(Road(bytes_per_s=4_000))
+    time.sleep(scene.long_s)
+    scene.stage.to_database.mend()
+
+
+def taken_over(scene: Scene) -> None:
+    """Somebody logs in under the worker's client id, takes what comes, and answers nothing."""
+    client_id = (scene.stage.home / "worker" / "client_id").read_text()
+    for _ in range(scene.times):
+        scene.wait(0.3, 1.0)
+        with socket.create_connection((HOST, scene.stage.broker.port)) as thief:
+            thief.sendall(packets.connect(client_id))
+            thief.recv(1 << 16)
+            scene.wait(0.0, 0.5)
+
+
+def broker_forgets(scene: Scene) -> None:
+    """The control that must lose: Mosquitto dies with a queue that it had not written."""
+    worker = scene.stage.worker
+    assert worker is not None
+    worker.send_signal(signal.SIGSTOP)
+    time.sleep(scene.long_s)
+    scene.kill_broker()
+    worker.send_signal(signal.SIGCONT)
+
+
+def one_after_the_other(*acts: Act) -> Act:
+    """All of them, in this order."""
+
+    def act(scene: Scene) -> None:
+        for each in acts:
+            each(scene)
+
+    return act
+
+
+FAULTS: Final[Mapping[str, Fault]] = {
+    "worker killed": Fault(worker_killed),
+    "worker killed, NATS": Fault(worker_killed, "nats", pace_s=5.0),
+    "worker stopped": Fault(worker_stopped),
+    "worker stands still": Fault(worker_stands_still),
+    "worker stands still, NATS": Fault(worker_stands_still, "nats"),
+    "broker killed": Fault(broker_killed, durable=True),
+    "broker killed, NATS": Fault(broker_killed, "nats", pace_s=3.0),
+    "broker restarted": Fault(broker_restarted),
+    "worker and broker killed": Fault(both_killed, durable=True),
+    "worker and broker killed, NATS": Fault(both_killed, "nats", pace_s=5.0),
+    "database killed": Fault(database_killed),
+    "database away": Fault(database_away, pace_s=5.0),
+    "database hangs": Fault(database_hangs),
+    "broker link cut": Fault(broker_link_cut),
+    "broker link cut, NATS": Fault(broker_link_cut, "nats", pace_s=3.0),
+    "broker link half-open": Fault(broker_link_half_open),
+    "database link cut": Fault(database_link_cut, pace_s=1.0),
+    "database link half-open": Fault(database_link_half_open),
+    "links crumble": Fault(links_crumble),
+    "database slow": Fault(database_slow),
+    "taken over": Fault(taken_over),
+    "taken over, NATS": Fault(taken_over, "nats"),
+    "broker forgets": Fault(broker_forgets),
+    "processes die": Fault(
+        one_after_the_other(worker_killed, worker_stands_still, taken_over, worker_killed),
+        pace_s=8.0,
+    ),
+    "processes die, NATS": Fault(
+        one_after_the_other(worker_killed, broker_killed, taken_over), "nats", pace_s=8.0
+    ),
+    "links fail": Fault(
+        one_after_the_other(
+            links_crumble,
+            broker_link_cut,
+            broker_link_half_open,
+            database_link_cut,
+            database_link_half_open,
+            database_slow,
+        ),
+        pace_s=6.0,
+    ),
+    "the database fails": Fault(
+        one_after_the_other(database_killed, database_hangs, database_away), pace_s=8.0
+    ),
+}
