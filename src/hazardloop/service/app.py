@@ -21,6 +21,7 @@ from hazardloop.service import database
 from hazardloop.service.api import (
     alarms,
     auth,
+    balance,
     console,
     dead_letters,
     device_kinds,
@@ -61,6 +62,7 @@ ROUTERS: Final = (
     disposal.router,
     figures.router,
     stream.router,
+    balance.router,
     dead_letters.router,
 )
 

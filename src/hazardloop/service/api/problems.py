@@ -26,6 +26,7 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "ambiguous": (409, "Several have this code"),
     "changed": (409, "It changed meanwhile"),
     "already_acknowledged": (409, "It is acknowledged already"),
+    "not_retryable": (409, "This message cannot be taken again"),
     "step_refused": (409, "This step is not allowed now"),
     "overtaken": (409, "Somebody took a step meanwhile"),
     "too_large": (413, "Too large"),
