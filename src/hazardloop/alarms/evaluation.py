@@ -11,7 +11,7 @@ import numpy as np
 
 from hazardloop.alarms.alarm import Change
 from hazardloop.alarms.kernels import silent_from, stirring, usable
-from hazardloop.alarms.memory import CellRow, Memory, watch_of
+from hazardloop.alarms.memory import CellRow, Memory, silence_at, watch_of
 from hazardloop.alarms.rule_table import US_PER_S, RuleTable
 from hazardloop.alarms.story import Moment, Story
 from hazardloop.alarms.walk import Walk
@@ -83,8 +83,11 @@ def _end_silences(table: RuleTable, memory: Memory, heard: Readings, story: Stor
         row, at_us = int(heard.row[nth]), int(heard.received_at[nth])
         silent_us = at_us - max(int(memory.heard_at[row]), int(table.registered_at[row]))
         moment = Moment(at_us, silent_us / US_PER_S, bool(backfilled[nth]))
-        for nth_silence, alarm in memory.silences.pop(row, {}).items():
-            memory.silent_open[nth_silence] = memory.missed[row] = False
+        memory.missed[row] = False
+        for rule, alarm in memory.silences.pop(row, {}).items():
+            nth_silence = silence_at(table, row, rule)
+            assert nth_silence is not None  # or no alarm would stand for it
+            memory.silent_open[nth_silence] = False
             story.speak_again(row, nth_silence, alarm, moment)
 
 
@@ -124,7 +127,7 @@ def _begin_silences(
         row = int(rows[nth])
         last_us = max(int(heard_at[nth]), int(registered_at[nth]))
         alarm = story.fall_silent(row, nth, int(from_us[nth]), last_us)
-        memory.silences.setdefault(row, {})[nth] = alarm
+        memory.silences.setdefault(row, {})[int(table.silent_rule[nth])] = alarm
         memory.silent_open[nth] = memory.missed[row] = True
 
 

@@ -1,8 +1,9 @@
 """What the rules remember between batches, and how it survives a restart or a change of rules."""
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -11,7 +12,10 @@ from hazardloop.alarms.alarm import Tier
 from hazardloop.alarms.kernels import calm_band, next_due
 from hazardloop.alarms.rule_table import RuleTable
 from hazardloop.alarms.watch import Signal, Standing, Watch, signal_at_rest
-from hazardloop.devices.readings import NEVER, Bools, Floats, Times
+from hazardloop.devices.readings import NEVER, Bools, Floats, Rows, Times
+
+Key = TypeVar("Key")
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ class Memory:
     signals: dict[tuple[int, int], Signal] = field(default_factory=dict)
     """By row and rule: those not at rest."""
     silences: dict[int, dict[int, Standing]] = field(default_factory=dict)
-    """By row, then place in the silences of the table."""
+    """By row and rule."""
     finds: dict[tuple[int, int], list[LateFind]] = field(default_factory=dict)
     """By row and rule."""
     due: list[tuple[int, int, int]] = field(default_factory=list)
@@ -142,18 +146,66 @@ def restore(
     return memory
 
 
-def carry_over(old_table: RuleTable, memory: Memory, new_table: RuleTable) -> Memory:
-    """The memory under another registry or other rules; points and rules keep their ids."""
+def carry_over(
+    old_table: RuleTable, memory: Memory, new_table: RuleTable, touched: Rows | None = None
+) -> Memory:
+    """The memory under another registry or other rules; points and rules keep their ids.
+
+    Args:
+        old_table: under which `memory` was made; not to be used with it any more.
+        memory: is used up.
+        new_table: the rules as they are now.
+        touched: rows at which anything may differ, where all others are and mean what they did;
+            None = points may have moved to other rows, or rules have changed.
+    """
     carried = new_memory(new_table)
-    old_rows = np.array([old_table.row_of.get(int(id_), -1) for id_ in new_table.point_id], np.intp)
+    old_rows = old_table.row_of.many(new_table.point_id)
     known = old_rows >= 0
     for column in ("newest_at", "newest_value", "heard_at"):
         getattr(carried, column)[known] = getattr(memory, column)[old_rows[known]]
+    if touched is not None:
+        _keep_untouched(old_table, memory, new_table, carried, touched)
     cells, alarms, finds = _told(old_table, memory)
     _recall(new_table, carried, cells, alarms, finds)
     carried.orphans += memory.orphans
     carried.leftovers += memory.leftovers
     return carried
+
+
+def _keep_untouched(
+    old_table: RuleTable, memory: Memory, new_table: RuleTable, carried: Memory, touched: Rows
+) -> None:
+    """Moves to `carried` what `memory` has of rows that stay as they are."""
+    length = len(memory.calm_low)
+    for calm, was in ((carried.calm_low, memory.calm_low), (carried.calm_high, memory.calm_high)):
+        here = calm[touched]
+        calm[:length] = was
+        calm[touched] = here
+    carried.missed[:length] = memory.missed
+    carried.missed[touched] = False
+    carried.due = memory.due
+    changed = set(touched.tolist())
+    carried.signals, memory.signals = _parted(memory.signals, lambda key: key[0] in changed)
+    carried.finds, memory.finds = _parted(memory.finds, lambda key: key[0] in changed)
+    carried.silences, memory.silences = _parted(memory.silences, lambda row: row in changed)
+    if carried.silences:
+        old, new = _silence_keys(old_table), _silence_keys(new_table)
+        at = np.minimum(old.searchsorted(new), len(old) - 1)
+        carried.silent_open[:] = (old[at] == new) & memory.silent_open[at]
+        carried.silent_open &= carried.missed[new_table.silent_row]
+
+
+def _silence_keys(table: RuleTable) -> Times:
+    """(m,) ascending, one number for each row and rule."""
+    return table.silent_row.astype(np.int64) * len(table.rules) + table.silent_rule
+
+
+def _parted(
+    found: dict[Key, Kept], leaves: Callable[[Key], bool]
+) -> tuple[dict[Key, Kept], dict[Key, Kept]]:
+    """Those that stay, in the very dictionary they came in, and those that leave."""
+    left = {key: found.pop(key) for key in [key for key in found if leaves(key)]}
+    return found, left
 
 
 def _told(
@@ -169,8 +221,8 @@ def _told(
         if signal.alarm is not None:
             alarms.append(_open_row(table, row, rule, signal.alarm))
     for row, standing in memory.silences.items():
-        for nth, alarm in standing.items():
-            alarms.append(_open_row(table, row, int(table.silent_rule[nth]), alarm))
+        for rule, alarm in standing.items():
+            alarms.append(_open_row(table, row, rule, alarm))
     finds = [
         OpenAlarmRow(
             UUID(int=0),
@@ -241,8 +293,8 @@ def _recall(
         elif (watch := watch_of(table, row, rule)) is not None:
             memory.signals.setdefault((row, rule), signal_at_rest(watch)).alarm = standing
             stirred.add(row)
-        elif (nth_silence := _silence_at(table, row, rule)) is not None:
-            memory.silences.setdefault(row, {})[nth_silence] = standing
+        elif (nth_silence := silence_at(table, row, rule)) is not None:
+            memory.silences.setdefault(row, {})[rule] = standing
             memory.silent_open[nth_silence] = memory.missed[row] = True
         else:
             memory.orphans.append(alarm)
@@ -255,8 +307,8 @@ def _recall(
         memory.settle(table, row)
 
 
-def _silence_at(table: RuleTable, row: int, rule: int) -> int | None:
+def silence_at(table: RuleTable, row: int, rule: int) -> int | None:
     """Place of that rule at that point in the silences of the table, if it is one of them."""
-    first, last = np.searchsorted(table.silent_row, [row, row + 1])
+    first, last = table.silent_row.searchsorted(np.array([row, row + 1], np.int32))
     found = np.flatnonzero(table.silent_rule[first:last] == rule)
     return int(first + found[0]) if len(found) else None

@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
+import numpy as np
+
 from hazardloop.alarms.alarm import Direction, Tier
 from hazardloop.devices.catalog import Text
+from hazardloop.devices.readings import Floats
 
 TagTest: TypeAlias = Literal[True] | tuple[str, ...]
 """True: the device has the tag, whatever it says; texts: its value is one of them."""
@@ -66,11 +69,11 @@ class Silence:
     min_s: float
     """Never less than this, however short the interval."""
 
-    def limit_s(self, interval_s: float) -> float:
-        """Seconds of silence that a device reporting every `interval_s` is allowed."""
+    def limit_s(self, interval_s: Floats) -> Floats:
+        """(n,) seconds of silence that devices reporting every `interval_s` are allowed."""
         if self.after_intervals is None:
-            return max(self.after_s or 0.0, self.min_s)
-        return max(self.after_intervals * interval_s, self.min_s)
+            return np.full(len(interval_s), max(self.after_s or 0.0, self.min_s))
+        return np.maximum(self.after_intervals * interval_s, self.min_s)
 
 
 @dataclass(frozen=True, slots=True)

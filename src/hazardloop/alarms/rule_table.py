@@ -6,20 +6,23 @@ that a table of 440,000 points stays small; only what every reading passes is a 
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from hazardloop.alarms.alarm import Direction, Tier
 from hazardloop.alarms.kernels import calm_band, span_not_entered
 from hazardloop.alarms.rule import Rule, Silence, State, TagTest, Threshold
 from hazardloop.alarms.watch import Limit, Watch
 from hazardloop.devices.readings import Floats, Rows, Tiers, Times
-from hazardloop.devices.registry import Registry
+from hazardloop.devices.registry import Registry, RowOf
 
 US_PER_S: Final = 1_000_000
+
+Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,33 @@ class EffectiveLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class Profile:
+    """What watches the points of one likeness."""
+
+    watches: tuple[Watch, ...]
+    silences: tuple[tuple[int, Tier], ...]
+    """Rules that watch for silence, each with the tier of its alarm."""
+    calm: tuple[float, float]
+    """A point at rest stays so while its value is above the first and below the second."""
+
+
+NOTHING: Final = Profile((), (), (-math.inf, math.inf))
+
+
+@dataclass(frozen=True, slots=True)
+class Profiles:
+    """Profiles that were made, so that points which are alike share one."""
+
+    asked: Mapping[tuple[str, str], tuple[tuple[int, ...], tuple[str, ...]]]
+    """Device kind and quantity to the rules for them, and the tags that these ask for."""
+    made: list[Profile]
+    by_likeness: dict[tuple[Any, ...], int]
+    """Likeness to place in `made`."""
+    place_of: dict[Profile, int]
+    """Profile to its place: points that differ may still be watched alike."""
+
+
+@dataclass(frozen=True, slots=True)
 class RuleTable:
     """Rules and what they watch; columns are (n,) over dense rows of the registry."""
 
@@ -52,18 +82,18 @@ class RuleTable:
     versions: tuple[int, ...]
     index: Mapping[str, int]
     """Rule id to its place in `rules`."""
-    profiles: tuple[tuple[Watch, ...], ...]
+    profiles: Profiles
     profile: Rows
-    """Which of the profiles a point has."""
+    """Place of each point's profile in those made."""
     calm_low: Floats
     """A point at rest stays so while its value is above this (in its unit) ..."""
     calm_high: Floats
     """... and below this."""
     point_id: Rows
     registered_at: Times
-    row_of: Mapping[int, int]
+    row_of: RowOf
     silent_row: Rows
-    """(m,) points watched for silence, one element per rule and point."""
+    """(m,) points watched for silence, one element per rule and point, by row, then rule."""
     silent_rule: Rows
     """(m,) index of the rule."""
     silent_tier: Tiers
@@ -75,7 +105,7 @@ class RuleTable:
 
     def watches(self, row: int) -> tuple[Watch, ...]:
         """The rules that compare values at this point."""
-        return self.profiles[self.profile[row]]
+        return self.profiles.made[int(self.profile[row])].watches
 
 
 def compile_rules(
@@ -90,57 +120,136 @@ def compile_rules(
         registry: whose dense rows the table follows.
         versions: rule id to its version; 1 where it is not in there.
     """
-    by_quantity: dict[tuple[str, str], list[int]] = {}
-    for index, rule in enumerate(rules):
-        by_quantity.setdefault((rule.device_kind, rule.quantity), []).append(index)
-    asked = {key: _tags_asked(rules[i] for i in found) for key, found in by_quantity.items()}
-    profiles: dict[tuple[Watch, ...], int] = {(): 0}
-    alike: dict[tuple[Any, ...], tuple[int, tuple[int, ...]]] = {}
-    profile = np.zeros(len(registry), np.int32)
-    silent: list[tuple[int, int, int, int]] = []
-    problems: list[str] = []
-    for row, point in enumerate(registry.points):
-        key = (point.kind, point.quantity)
-        if key not in by_quantity:
-            continue
-        tags = tuple(str(point.tags.get(tag, "")) for tag in asked[key])
-        likeness = (key, point.grade, point.enterprise, tags)
-        if likeness not in alike:
-            facts = PointFacts(*key, point.grade, point.tags, point.enterprise)
-            watches, odd = watches_of(rules, by_quantity[key], facts)
-            problems += [f"device {point.device}: {each}" for each in odd]
-            silences = tuple(
-                index
-                for index in by_quantity[key]
-                if isinstance(rules[index].condition, Silence) and selects(rules[index], facts)
-            )
-            alike[likeness] = profiles.setdefault(watches, len(profiles)), silences
-        profile[row], silences = alike[likeness]
-        for index in silences:
-            condition = rules[index].condition
-            assert isinstance(condition, Silence)
-            tier = rules[index].tier_in(point.grade, condition.tier)
-            limit_us = round(condition.limit_s(point.interval_s) * US_PER_S)
-            silent.append((row, index, int(tier), limit_us))
-    bands = np.array([calm_band([(watch, None) for watch in each]) for each in profiles])
-    silences_by_column = np.array(silent, np.int64).reshape(-1, 4)
-    return RuleTable(
+    nobody = np.empty(0, np.int32)
+    bare = RuleTable(
         rules=tuple(rules),
         versions=tuple(versions.get(rule.rule_id, 1) for rule in rules),
         index={rule.rule_id: index for index, rule in enumerate(rules)},
-        profiles=tuple(profiles),
-        profile=profile,
-        calm_low=np.ascontiguousarray(bands[profile, 0]),
-        calm_high=np.ascontiguousarray(bands[profile, 1]),
+        profiles=Profiles(_asked(rules), [NOTHING], {}, {NOTHING: 0}),
+        profile=nobody,
+        calm_low=np.empty(0),
+        calm_high=np.empty(0),
+        point_id=nobody,
+        registered_at=np.empty(0, np.int64),
+        row_of=RowOf(nobody, nobody),
+        silent_row=nobody,
+        silent_rule=nobody,
+        silent_tier=np.empty(0, np.uint8),
+        silent_limit_us=np.empty(0, np.int64),
+        problems=(),
+    )
+    return lay_over(bare, registry, np.arange(len(registry), dtype=np.int32))
+
+
+def lay_over(table: RuleTable, registry: Registry, rows: Rows) -> RuleTable:
+    """The same rules over a registry that followed the one of `table`.
+
+    Args:
+        table: is not changed, but for profiles that are added.
+        registry: its rows are those of the table and some behind them.
+        rows: ascending; all that are new or may differ.
+    """
+    places, problems = _profiles_at(table, registry, rows)
+    bands = np.array([each.calm for each in table.profiles.made])
+    silent = _silences(table, registry, rows, places)
+    return replace(
+        table,
+        profile=_laid(table.profile, len(registry), rows, places),
+        calm_low=_laid(table.calm_low, len(registry), rows, bands[places, 0]),
+        calm_high=_laid(table.calm_high, len(registry), rows, bands[places, 1]),
         point_id=registry.point_id,
         registered_at=registry.registered_at,
         row_of=registry.row_of,
-        silent_row=silences_by_column[:, 0].astype(np.int32),
-        silent_rule=silences_by_column[:, 1].astype(np.int32),
-        silent_tier=silences_by_column[:, 2].astype(np.uint8),
-        silent_limit_us=np.ascontiguousarray(silences_by_column[:, 3]),
+        silent_row=silent[0],
+        silent_rule=silent[1],
+        silent_tier=silent[2],
+        silent_limit_us=silent[3],
         problems=tuple(problems),
     )
+
+
+def _laid(
+    column: npt.NDArray[Number], length: int, rows: Rows, values: npt.NDArray[Number]
+) -> npt.NDArray[Number]:
+    """A copy of `column` that reaches to `length`, with these values at `rows`."""
+    longer = np.empty(length, column.dtype)
+    longer[: len(column)] = column
+    longer[rows] = values
+    return longer
+
+
+def _asked(
+    rules: Sequence[Rule],
+) -> dict[tuple[str, str], tuple[tuple[int, ...], tuple[str, ...]]]:
+    found: dict[tuple[str, str], list[int]] = {}
+    for index, rule in enumerate(rules):
+        found.setdefault((rule.device_kind, rule.quantity), []).append(index)
+    return {
+        key: (tuple(indices), _tags_asked(rules[index] for index in indices))
+        for key, indices in found.items()
+    }
+
+
+def _profiles_at(table: RuleTable, registry: Registry, rows: Rows) -> tuple[Rows, list[str]]:
+    """Place of the profile of each of these rows, and what tags could not be used."""
+    profiles, problems = table.profiles, list[str]()
+    places = np.zeros(len(rows), np.int32)
+    asked = [profiles.asked.get((each.kind, each.quantity)) for each in registry.measurands]
+    columns = (registry.measurand, registry.grade, registry.registered)
+    told = zip(rows.tolist(), *(column[rows].tolist() for column in columns), strict=True)
+    for at, (row, measurand, grade, registered) in enumerate(told):
+        if not registered or (wanted := asked[measurand]) is None:
+            continue
+        device = registry.devices[row]
+        enterprise = registry.gateway_by_id[device.gateway_id].enterprise
+        tags = tuple(str(device.tags.get(tag, "")) for tag in wanted[1])
+        likeness = (wanted[0], grade, enterprise, tags)
+        place = profiles.by_likeness.get(likeness)
+        if place is None:
+            what = registry.measurands[measurand]
+            facts = PointFacts(what.kind, what.quantity, grade, device.tags, enterprise)
+            profile, odd = _profile(table.rules, wanted[0], facts)
+            problems += [f"device {device.code}: {each}" for each in odd]
+            place = profiles.place_of.setdefault(profile, len(profiles.made))
+            if place == len(profiles.made):
+                profiles.made.append(profile)
+            profiles.by_likeness[likeness] = place
+        places[at] = place
+    return places, problems
+
+
+def _profile(
+    rules: Sequence[Rule], indices: Sequence[int], facts: PointFacts
+) -> tuple[Profile, list[str]]:
+    watches, problems = watches_of(rules, indices, facts)
+    silences = tuple(
+        (index, rules[index].tier_in(facts.grade, condition.tier))
+        for index in indices
+        if isinstance(condition := rules[index].condition, Silence) and selects(rules[index], facts)
+    )
+    return Profile(watches, silences, calm_band([(watch, None) for watch in watches])), problems
+
+
+def _silences(
+    table: RuleTable, registry: Registry, rows: Rows, places: Rows
+) -> tuple[Rows, Rows, Tiers, Times]:
+    """The four columns of silences, with those at `rows` made anew."""
+    counts = np.array([len(profile.silences) for profile in table.profiles.made])
+    kept = ~np.isin(table.silent_row, rows)
+    found = [(table.silent_row[kept], table.silent_rule[kept], table.silent_tier[kept],
+              table.silent_limit_us[kept])]  # fmt: skip
+    for place in np.flatnonzero(np.bincount(places, minlength=len(counts)) * counts).tolist():
+        here = rows[places == place]
+        interval_s = registry.interval_s[here]
+        for index, tier in table.profiles.made[place].silences:
+            condition = table.rules[index].condition
+            assert isinstance(condition, Silence)
+            limit_us = np.rint(condition.limit_s(interval_s) * US_PER_S).astype(np.int64)
+            rule, tiers = np.full(len(here), index, np.int32), np.full(len(here), tier, np.uint8)
+            found.append((here, rule, tiers, limit_us))
+    row, rule, tiers, limit_us = (np.concatenate(each) for each in zip(*found, strict=True))
+    order = np.lexsort((rule, row))
+    return row[order], rule[order], tiers[order], limit_us[order]
 
 
 def _tags_asked(rules: Any) -> tuple[str, ...]:

@@ -15,8 +15,9 @@ from hazardloop.alarms.rule import Rule, RuleKind, Select, Threshold
 from hazardloop.alarms.rule_table import US_PER_S, RuleTable, compile_rules
 from hazardloop.alarms.watch import signal_at_rest
 from hazardloop.devices.catalog import Text
+from hazardloop.devices.drafting import build_registry
 from hazardloop.devices.readings import Readings
-from hazardloop.devices.registry import GatewayRecord, PointRecord, Registry, build_registry
+from hazardloop.devices.registry import GatewayRecord, PointRecord, Registry
 
 PASSES: Final = 15
 CROSSING: Final = 0.001

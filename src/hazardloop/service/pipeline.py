@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -19,7 +20,8 @@ from hazardloop.alarms import store as alarm_store
 from hazardloop.alarms.annunciation import Annunciator
 from hazardloop.alarms.memory import Memory, carry_over
 from hazardloop.devices import store as registry_store
-from hazardloop.devices.readings import Bools, Quality, Readings, Times
+from hazardloop.devices.readings import Bools, Quality, Readings, Rows, Times
+from hazardloop.devices.store import Changes
 from hazardloop.devices.wire import Reason
 from hazardloop.ingest import retry_store
 from hazardloop.ingest import store as reading_store
@@ -33,10 +35,10 @@ from hazardloop.ingest.retained import without_undated_replays
 from hazardloop.ingest.retries import AskedAgain, as_batch, as_late, outcomes
 from hazardloop.ingest.subscription import Subscription, now_us
 from hazardloop.service import heartbeat, metrics
-from hazardloop.service.database import SteadyConnection
+from hazardloop.service.database import Connection, SteadyConnection
 from hazardloop.service.keeping import Keeper
 from hazardloop.service.self_watch import SelfWatch
-from hazardloop.service.site import Site, reload
+from hazardloop.service.site import Site, bring_up_to_date
 from hazardloop.service.work import Work
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,8 @@ log = logging.getLogger(__name__)
 TICK_S: Final = 1.0
 GRACE_US: Final = 1_000_000
 """Delays run out this much later than the clock says, so that a reading in flight can speak."""
+FOLLOW_S: Final = 0.5
+"""How often the registry is asked what has changed."""
 AHEAD: Final = 2
 """Pieces of work that may wait, evaluated, for the one being committed."""
 
@@ -249,7 +253,7 @@ class Worker:
         ]
 
     async def _tick(self) -> None:
-        """What time does: our own readings, delays that run out, silences, a changed registry."""
+        """What time does: our own readings, delays that run out, silences."""
         state = self.subscription.state
         now = now_us()
         deaf_until = state.connected_at if state.connected and state.connected_at else now
@@ -263,9 +267,6 @@ class Worker:
             await self.ahead.put(Work(self.site.registry, outcome, readings=own))
         await self._take_again()
         await self._beat(settling=False)
-        revision = await self.asking(registry_store.registry_revision)
-        if revision != self.site.registry.revision:
-            await self._take_over(await self.asking(lambda asked: reload(asked, self.site)))
 
     async def _beat(self, *, settling: bool) -> None:
         """Says that we live, and how we get on with the broker."""
@@ -282,17 +283,32 @@ class Worker:
             lambda connection: heartbeat.beat(connection, "worker", self.instance, detail)
         )
 
-    async def _take_over(self, site: Site) -> None:
-        """Goes on with a registry that changed; what is remembered of a point stays with it."""
-        await self.ahead.join()
+    async def follow_registry(self, database: SteadyConnection) -> None:
+        """Takes over what changes in the registry, soon after it did; until cancelled."""
+        try:
+            while True:
+                await asyncio.sleep(FOLLOW_S)
+                since = self.site.registry.revision
+                changes = await database(partial(registry_store.changes_since, revision=since))
+                for page in registry_store.pages(changes):
+                    self._take_over(*await database(partial(self._brought_up_to_date, page=page)))
+        finally:
+            await database.close()
+
+    async def _brought_up_to_date(self, connection: Connection, page: Changes) -> tuple[Site, Rows]:
+        return await bring_up_to_date(connection, self.site, page)
+
+    def _take_over(self, site: Site, touched: Rows) -> None:
+        """Goes on with a registry that changed; rows keep their points, new ones are added."""
         newest = nothing_seen(len(site.registry))
-        for row, point_id in enumerate(self.site.registry.point_id.tolist()):
-            if (new_row := site.registry.row_of.get(point_id)) is not None:
-                newest[new_row] = self.newest[row]
-        self.memory = carry_over(self.site.table, self.memory, site.table)
+        newest[: len(self.newest)] = self.newest
+        self.memory = carry_over(self.site.table, self.memory, site.table, touched)
         self.self_watch = self.self_watch.moved_to(site.registry, site.catalog)
         self.site, self.newest = site, newest
-        log.info("registry read", extra={"revision": site.registry.revision, "points": len(newest)})
+        log.info(
+            "registry followed",
+            extra={"revision": site.registry.revision, "points": len(newest), "rows": len(touched)},
+        )
 
 
 def _count(work: Work) -> None:

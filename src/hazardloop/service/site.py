@@ -1,18 +1,17 @@
 """All that a worker must know of its district: registry, routes, rules and their versions."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, replace
 
 from hazardloop.alarms import store as alarm_store
 from hazardloop.alarms.rule import Rule
-from hazardloop.alarms.rule_table import RuleTable, compile_rules
+from hazardloop.alarms.rule_table import RuleTable, compile_rules, lay_over
 from hazardloop.alarms.rules import catalogue_rules
 from hazardloop.devices import store as registry_store
 from hazardloop.devices.catalog import Catalog, read_catalog, shipped_catalog
-from hazardloop.devices.dialects.dialect import Reader
+from hazardloop.devices.readings import Rows
 from hazardloop.devices.registry import Registry
+from hazardloop.devices.store import Changes
 from hazardloop.ingest.arrivals import Senders
 from hazardloop.ingest.decoding import Routes, routes_of
 from hazardloop.service.database import Connection
@@ -51,26 +50,28 @@ async def load_site(connection: Connection, settings: Settings) -> Site:
     catalog = known_kinds(settings)
     rules = catalogue_rules(catalog)
     versions = await alarm_store.keep_rule_versions(connection, rules)
-    return await _at_revision(connection, catalog, rules, versions)
-
-
-async def reload(connection: Connection, site: Site) -> Site:
-    """`site` with the registry as it stands now."""
-    return await _at_revision(
-        connection, site.catalog, site.rules, site.versions, site.routes.foreign
+    registry = await registry_store.load_registry(connection, catalog)
+    table = compile_rules(rules, registry, versions)
+    _warn(table)
+    return Site(
+        catalog, rules, versions, registry, routes_of(registry), table, Senders(registry.gateways)
     )
 
 
-async def _at_revision(
-    connection: Connection,
-    catalog: Catalog,
-    rules: tuple[Rule, ...],
-    versions: dict[str, int],
-    readers: Mapping[bytes, Reader] = MappingProxyType({}),
-) -> Site:
-    registry = await registry_store.load_registry(connection, catalog)
-    table = compile_rules(rules, registry, versions)
+async def bring_up_to_date(
+    connection: Connection, site: Site, changes: Changes
+) -> tuple[Site, Rows]:
+    """`site` with these gateways and devices as they are now, and the rows that may differ."""
+    registry, rows = await registry_store.apply_changes(
+        connection, site.catalog, site.registry, changes
+    )
+    table = lay_over(site.table, registry, rows)
+    _warn(table)
+    routes = routes_of(registry, site.routes.foreign)
+    senders = Senders(registry.gateways)
+    return replace(site, registry=registry, routes=routes, table=table, senders=senders), rows
+
+
+def _warn(table: RuleTable) -> None:
     for problem in table.problems:
         log.warning("device tag not understood", extra={"problem": problem})
-    routes, senders = routes_of(registry, readers), Senders(registry.gateways)
-    return Site(catalog, rules, versions, registry, routes, table, senders)

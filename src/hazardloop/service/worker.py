@@ -92,6 +92,11 @@ async def _work(
                 group.create_task(
                     worker.follow_retries(SteadyConnection(settings.database_url, "worker-retries"))
                 ),
+                group.create_task(
+                    worker.follow_registry(
+                        SteadyConnection(settings.database_url, "worker-registry")
+                    )
+                ),
             ]
             taking = group.create_task(_take(worker, stop, settings.settle_s, unclean))
             await stop.wait()

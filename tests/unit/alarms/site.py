@@ -10,8 +10,9 @@ from hazardloop.alarms.alarm import TIER_BY_NAME, Change, Direction
 from hazardloop.alarms.rule import Rule, RuleKind, Select, Silence, State, Threshold
 from hazardloop.alarms.rule_table import US_PER_S
 from hazardloop.devices.catalog import Text
+from hazardloop.devices.drafting import build_registry
 from hazardloop.devices.readings import Readings
-from hazardloop.devices.registry import GatewayRecord, PointRecord, Registry, build_registry
+from hazardloop.devices.registry import GatewayRecord, PointRecord, Registry
 
 Condition = Threshold | State | Silence
 START_US = 1_795_300_000 * US_PER_S

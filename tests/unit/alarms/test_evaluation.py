@@ -13,7 +13,8 @@ from hazardloop.alarms.alarm import Change, ChangeKind, Tier, alarm_id_of
 from hazardloop.alarms.evaluation import Outcome, evaluate, merge, tick
 from hazardloop.alarms.memory import CellRow, Memory, OpenAlarmRow, carry_over, new_memory, restore
 from hazardloop.alarms.rule import Silence, State
-from hazardloop.alarms.rule_table import US_PER_S, RuleTable, compile_rules
+from hazardloop.alarms.rule_table import US_PER_S, RuleTable, compile_rules, lay_over
+from hazardloop.devices.drafting import Draft
 from hazardloop.devices.readings import Quality, Readings
 from tests.unit.alarms.scalar_oracle import Oracle, OracleChange, OracleRule
 from tests.unit.alarms.site import START_US, high, low, point, readings, registry, rule, told, us
@@ -274,6 +275,25 @@ def test_reading_the_registry_again_changes_nothing(
         now = us(part[-1][2] + 4)
         assert tick(TABLE, kept, now) == tick(TABLE, carried, now)
         carried = carry_over(TABLE, carried, compile_rules(RULES, REGISTRY))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    stream=streams(),
+    sizes=cuts,
+    touched=st.lists(st.sets(st.integers(0, len(REGISTRY) - 1)), min_size=1, max_size=5),
+)
+def test_following_the_registry_changes_nothing_at_points_that_stay_as_they_are(
+    stream: list[Reading], sizes: list[int], touched: list[set[int]]
+) -> None:
+    kept, carried, table = new_memory(TABLE), new_memory(TABLE), TABLE
+    for nth, part in enumerate(cut(stream, sizes)):
+        assert evaluate(TABLE, kept, batch_of(part)) == evaluate(table, carried, batch_of(part))
+        now = us(part[-1][2] + 4)
+        assert tick(TABLE, kept, now) == tick(table, carried, now)
+        rows = np.array(sorted(touched[nth % len(touched)]), np.int32)
+        after = lay_over(table, REGISTRY, rows)
+        carried, table = carry_over(table, carried, after, rows), after
 
 
 ONE = registry([point(10)])
@@ -566,6 +586,31 @@ def test_points_keep_their_memory_when_rows_move() -> None:
     changes = evaluate(wider, memory, readings([(1, 2, 7.0), (0, 2, 7.0)])).changes
     assert told(changes) == [("cleared", "yellow", 2)]
     assert changes[0].point_id == 10
+
+
+def test_a_registry_that_grows_leaves_alarms_and_silences_as_they_stand() -> None:
+    rules = [rule(LIMITS), rule(STALE, "gauge.stale")]
+    before = registry([point(10), point(20)])
+    table = compile_rules(rules, before)
+    memory = new_memory(table)
+    evaluate(table, memory, readings([(0, 1, 12.0), (1, 1, 1.0)]))
+    assert len(tick(table, memory, us(500)).changes) == 2, "both fell silent"
+    draft = Draft(before)
+    draft.forget_devices([20])
+    draft.take_point(point(20, grade=1))
+    draft.take_point(point(30, registered_s=499))
+    after, rows = draft.registry(2), draft.touched_rows()
+    wider = lay_over(table, after, rows)
+    memory = carry_over(table, memory, wider, rows)
+    assert tick(wider, memory, us(501)) == Outcome()
+    changes = evaluate(wider, memory, readings([(0, 502, 7.0), (1, 502, 1.0), (2, 502, 12.0)]))
+    assert sorted((each.rule_id, each.point_id, each.kind) for each in changes.changes) == [
+        ("gauge.rule", 10, "cleared"),
+        ("gauge.rule", 30, "raised"),
+        ("gauge.stale", 10, "cleared"),
+        ("gauge.stale", 20, "cleared"),
+    ]
+    assert not memory.silent_open.any()
 
 
 def test_only_what_changed_is_to_be_stored() -> None:

@@ -258,7 +258,7 @@ def test_without_the_tag_and_a_default_there_is_no_limit() -> None:
 def test_points_alike_share_their_limits() -> None:
     points = [point(nth, grade=nth % 3, tags={"other": nth}) for nth in range(1, 100)]
     table = compile_rules([rule(high(yellow=1.0), worse_in_grades=(1,))], registry(points))
-    assert len(table.profiles) == 3
+    assert len(table.profiles.made) == 3
     assert {each.tier for row in range(99) for each in effective_limits(table, row)} == {2, 3}
 
 

@@ -9,8 +9,9 @@ import numpy.typing as npt
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hazardloop.devices.drafting import build_registry
 from hazardloop.devices.readings import Readings
-from hazardloop.devices.registry import GatewayRecord, build_registry
+from hazardloop.devices.registry import GatewayRecord
 from hazardloop.ingest.arrivals import (
     AGAIN,
     MINUTE_US,

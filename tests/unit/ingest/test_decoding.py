@@ -8,13 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hazardloop.devices.drafting import build_registry
 from hazardloop.devices.readings import Quality
-from hazardloop.devices.registry import (
-    GatewayRecord,
-    PointRecord,
-    Registry,
-    build_registry,
-)
+from hazardloop.devices.registry import GatewayRecord, PointRecord, Registry
 from hazardloop.devices.wire import LARGEST_PAYLOAD, Reason
 from hazardloop.ingest.decoding import Intake, decode, routes_of
 

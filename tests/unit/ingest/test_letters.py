@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 
-from hazardloop.devices.registry import GatewayRecord, build_registry
+from hazardloop.devices.drafting import build_registry
+from hazardloop.devices.registry import GatewayRecord
 from hazardloop.devices.wire import Reason
 from hazardloop.ingest.batching import Batch
 from hazardloop.ingest.judging import Reject

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from hazardloop.devices.catalog import shipped_catalog
+from hazardloop.devices.drafting import build_registry
 from hazardloop.devices.own_devices import PLATFORM
-from hazardloop.devices.registry import GatewayRecord, PointRecord, Registry, build_registry
+from hazardloop.devices.registry import GatewayRecord, PointRecord, Registry
 from hazardloop.service.self_watch import AT_MOST_EVERY_US, SelfWatch
 
 CATALOG = shipped_catalog()

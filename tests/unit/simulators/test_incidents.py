@@ -13,8 +13,9 @@ from hazardloop.alarms.memory import new_memory
 from hazardloop.alarms.rule_table import compile_rules
 from hazardloop.alarms.rules import catalogue_rules
 from hazardloop.devices.catalog import shipped_catalog
+from hazardloop.devices.drafting import build_registry
 from hazardloop.devices.readings import Readings
-from hazardloop.devices.registry import GatewayRecord, PointRecord, Registry, build_registry
+from hazardloop.devices.registry import GatewayRecord, PointRecord, Registry
 from hazardloop.simulators.district import LIFT_EVENTS, District, build_district
 from hazardloop.simulators.field import Site, readings_at, sites_of
 from hazardloop.simulators.hazards import incident_at

@@ -11,7 +11,8 @@ from psycopg.types.json import Jsonb
 
 from hazardloop.devices import wire
 from hazardloop.devices.catalog import shipped_catalog
-from hazardloop.devices.registry import GatewayRecord, PointRecord, Registry, build_registry
+from hazardloop.devices.drafting import build_registry
+from hazardloop.devices.registry import GatewayRecord, PointRecord, Registry
 
 GATEWAYS: Final = 50
 ENTERPRISE: Final = "BENCH"

@@ -4,7 +4,8 @@ from typing import Any
 
 from hazardloop.devices.dialects.dialect import Heard, Reader
 from hazardloop.devices.dialects.readers import topics_of
-from hazardloop.devices.registry import GatewayRecord, PointRecord, Registry, build_registry
+from hazardloop.devices.drafting import build_registry
+from hazardloop.devices.registry import GatewayRecord, PointRecord, Registry
 from hazardloop.devices.wire import Sample
 
 NOW_US = 1_795_300_000_000_000

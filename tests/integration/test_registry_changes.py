@@ -1,0 +1,137 @@
+"""What changed in the registry is noted by the database, and followed by a worker that runs."""
+
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from hazardloop.devices.catalog import shipped_catalog
+from hazardloop.devices.registry import Registry
+from hazardloop.devices.store import apply_changes, changes_since, load_registry, pages
+from hazardloop.service.database import connect
+from tests import worlds
+from tests.brokers import Broker, mosquitto
+from tests.integration.test_pipeline import at_work, gateway_at
+from tests.worlds import eventually, query
+
+CATALOG = shipped_catalog()
+
+Follow = Callable[..., Awaitable[tuple[int, int]]]
+
+
+def facts(registry: Registry) -> object:
+    return (
+        sorted(registry.points, key=lambda point: point.point_id),
+        {
+            home: ({code: int(registry.point_id[row]) for code, row in gateway.rows.items()},
+                   set(gateway.devices), gateway.dialect, gateway.profile)
+            for home, gateway in registry.gateways.items()
+        },
+        registry.gateway_homes,
+        registry.device_homes,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def follow(database: str) -> Follow:
+    """Runs a statement; how many gateways and devices were noted. What follows is what is there."""
+    worlds.register(database)
+    worlds.register(database, {"GD-9": "gas_detector"}, enterprise="E2", gateway="G2")
+
+    async def followed(*statements: str) -> tuple[int, int]:
+        async with await connect(database, "test") as connection:
+            registry = await load_registry(connection, CATALOG)
+            with psycopg.connect(database) as other:
+                for statement in statements:
+                    other.execute(statement)  # type: ignore[arg-type]
+            changes = await changes_since(connection, registry.revision)
+            for page in pages(changes):
+                registry, _ = await apply_changes(connection, CATALOG, registry, page)
+            anew = await load_registry(connection, CATALOG)
+            assert facts(registry) == facts(anew)
+            assert (await changes_since(connection, anew.revision)).devices == ()
+            return len(changes.gateways), len(changes.devices)
+
+    return followed
+
+
+NEW_DEVICE = """
+    WITH made AS (
+        INSERT INTO device (enterprise_id, gateway_id, code, kind)
+        SELECT enterprise_id, gateway_id, 'NEW-' || n, 'gas_detector'
+          FROM gateway, generate_series(1, {many}) n WHERE code = 'G1' RETURNING *)
+    INSERT INTO point (device_id, enterprise_id, quantity, unit)
+    SELECT device_id, enterprise_id, 'lel', '%{{LEL}}' FROM made"""
+
+
+@pytest.mark.parametrize(
+    ("statements", "noted"),
+    [
+        pytest.param([NEW_DEVICE.format(many=1)], (0, 1), id="a new device"),
+        pytest.param([NEW_DEVICE.format(many=2_500)], (0, 2_500), id="more than one page of them"),
+        pytest.param(["UPDATE device SET tags = '{\"species\": \"CO\"}' WHERE code = 'GD-1'"],
+                     (0, 1), id="tags"),
+        pytest.param(["DELETE FROM point WHERE quantity = 'ppm'"], (0, 2), id="points that go"),
+        pytest.param(["DELETE FROM point p USING device d"
+                      " WHERE p.device_id = d.device_id AND d.code = 'GD-9'",
+                      "DELETE FROM device WHERE code = 'GD-9'"], (0, 1), id="a device that goes"),
+        pytest.param(["UPDATE gateway SET dialect = 'senml' WHERE code = 'G1'"], (1, 0),
+                     id="a gateway's dialect"),
+        pytest.param(["UPDATE gateway SET online = true, status_at = now(), firmware = 'x'"],
+                     (0, 0), id="not what a gateway says of itself"),
+        pytest.param(["UPDATE enterprise SET name = 'another'"], (0, 0), id="not a name"),
+        pytest.param(["UPDATE enterprise SET code = 'E7' WHERE code = 'E2'"], (1, 1),
+                     id="an enterprise's code"),
+        pytest.param(["INSERT INTO hazard_unit (enterprise_id, code, name)"
+                      " SELECT enterprise_id, 'U1', 'unit' FROM enterprise WHERE code = 'E1'",
+                      "UPDATE device d SET hazard_unit_id = u.hazard_unit_id FROM hazard_unit u"
+                      " WHERE d.code = 'TK-1'",
+                      "UPDATE hazard_unit SET grade = 1"], (0, 1), id="a hazard unit's grade"),
+    ],
+)  # fmt: skip
+async def test_what_changed_is_noted_and_followed(
+    follow: Follow, statements: list[str], noted: tuple[int, int]
+) -> None:
+    assert await follow(*statements) == noted
+
+
+async def test_a_transaction_makes_one_revision_however_much_it_changes(
+    database: str, follow: Follow
+) -> None:
+    (before,) = query(database, "SELECT revision FROM registry_revision")
+    await follow(*[NEW_DEVICE.format(many=1).replace("NEW-", f"N{n}-") for n in range(5)])
+    (after,) = query(database, "SELECT revision FROM registry_revision")
+    assert after[0] == before[0] + 1
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    with mosquitto(folder) as running:
+        yield running
+
+
+def test_a_device_that_is_registered_is_heard_within_two_seconds(
+    database: str, broker: Broker, home: Path
+) -> None:
+    worlds.register(database)
+    with at_work(database, broker, home), gateway_at(broker) as gateway:
+        gateway.read({"GD-1.lel": 30})
+        eventually(lambda: query(database, "SELECT FROM alarm"), "an alarm stands")
+        registered = time.monotonic()
+        with psycopg.connect(database) as connection:
+            connection.execute(NEW_DEVICE.format(many=1))
+
+        def heard() -> list[tuple[Any, ...]]:
+            gateway.read({"NEW-1.lel": 60, "GD-1.lel": 30})
+            return query(database, "SELECT FROM alarm JOIN device USING (device_id)"
+                                   " WHERE code = 'NEW-1'")  # fmt: skip
+
+        eventually(heard, "the new device's alarm", within_s=2)
+        assert time.monotonic() - registered < 2
+        gateway.read({"GD-1.lel": 0})
+    assert query(database, "SELECT count(*) FROM alarm") == [(2,)], "the first was raised once"
