@@ -159,6 +159,21 @@ async def test_buckets_are_exact_before_and_after_summing_and_after_late_reading
     await check(conn, told + fresh + late)
 
 
+async def test_sums_are_made_again_where_their_mark_was_set_back(conn: Connection) -> None:
+    since, until = LAST_HOUR - timedelta(hours=3), LAST_HOUR + timedelta(hours=1)
+    await open_days(conn, since, until)
+    told = some_readings(9, since, until, 200)
+    await store(conn, told)
+    await rollups.roll(conn)
+    # TimescaleDB keeps no such mark.
+    await conn.execute("""
+        DO $$ BEGIN IF to_regclass('reading_rollup') IS NOT NULL THEN
+            UPDATE reading_rollup SET rolled_to = rolled_to - interval '2 hours';
+        END IF; END $$""")
+    await rollups.roll(conn)
+    await check(conn, told)
+
+
 async def test_an_hour_that_is_over_is_answered_from_its_sums(conn: Connection) -> None:
     since, until = LAST_HOUR, LAST_HOUR + timedelta(hours=1)
     await open_days(conn, since, until)

@@ -109,8 +109,9 @@ BEGIN
         RETURN;  -- a writer takes its time: the next round tries again
     END $$;
 
-    -- The statement that sums the readings of `source` by minute, and the minutes before $3 by hour.
-    CREATE FUNCTION rollup_statement(source text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    -- The statement that sums the readings of `source` by minute, and the minutes before $3 by hour. It
+    -- fails where there are such sums, unless told to put itself in their place, which costs more.
+    CREATE FUNCTION rollup_statement(source text, anew boolean) RETURNS text LANGUAGE sql IMMUTABLE AS $$
         SELECT format($sql$
             WITH minute AS (
                 INSERT INTO reading_1min AS kept
@@ -119,31 +120,32 @@ BEGIN
                        sum(value) FILTER (WHERE usable),
                        (array_agg(value ORDER BY observed_at DESC) FILTER (WHERE usable))[1],
                        count(*) FILTER (WHERE usable), count(*) FILTER (WHERE NOT usable)
-                  FROM (SELECT r.point_id, r.observed_at, r.value, NOT reading_is_bad(r.quality, r.value) AS usable FROM %s) AS r
-                 GROUP BY 1, 2 ORDER BY 1, 2
-                ON CONFLICT (point_id, bucket) DO UPDATE
-                   SET min = excluded.min, max = excluded.max, sum = excluded.sum, last = excluded.last,
-                       count = excluded.count, bad = excluded.bad
+                  FROM (SELECT r.point_id, r.observed_at, r.value, NOT reading_is_bad(r.quality, r.value) AS usable FROM %1$s) AS r
+                 GROUP BY 1, 2 ORDER BY 1, 2 %2$s
                 RETURNING kept.*)
             INSERT INTO reading_1h
             SELECT point_id, date_bin('1 hour', bucket, '2000-01-01 00:00+00'), min(min), max(max), sum(sum),
                    (array_agg(last ORDER BY bucket DESC) FILTER (WHERE count > 0))[1], sum(count), sum(bad)
-              FROM minute WHERE bucket < $3 GROUP BY 1, 2 ORDER BY 1, 2
-            ON CONFLICT (point_id, bucket) DO UPDATE
-               SET min = excluded.min, max = excluded.max, sum = excluded.sum, last = excluded.last,
-                   count = excluded.count, bad = excluded.bad$sql$, source)
+              FROM minute WHERE bucket < $3 GROUP BY 1, 2 ORDER BY 1, 2 %2$s$sql$,
+            source, CASE WHEN anew THEN 'ON CONFLICT (point_id, bucket) DO UPDATE
+                SET min = excluded.min, max = excluded.max, sum = excluded.sum, last = excluded.last,
+                    count = excluded.count, bad = excluded.bad' ELSE '' END)
     $$;
 
-    CREATE FUNCTION roll_hour(hour timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+    CREATE FUNCTION roll_hour(hour timestamptz) RETURNS void LANGUAGE plpgsql SET work_mem = '32MB' AS $$
     DECLARE
-        day text := to_char(hour AT TIME ZONE 'UTC', 'YYYYMMDD');
+        past timestamptz := hour + interval '1 hour';
+        source text := 'reading r WHERE observed_at >= $1 AND observed_at < $2';
     BEGIN
         PERFORM brin_summarize_new_values(i.indexrelid)
            FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
-          WHERE i.indrelid = to_regclass('reading_' || day) AND a.amname = 'brin';
-        EXECUTE rollup_statement('reading r WHERE observed_at >= $1 AND observed_at < $2')
-          USING hour, hour + interval '1 hour', hour + interval '1 hour';
-        UPDATE reading_rollup SET rolled_to = hour + interval '1 hour';
+          WHERE i.indrelid = to_regclass('reading_' || to_char(hour AT TIME ZONE 'UTC', 'YYYYMMDD')) AND a.amname = 'brin';
+        BEGIN
+            EXECUTE rollup_statement(source, anew => false) USING hour, past, past;
+        EXCEPTION WHEN unique_violation THEN
+            EXECUTE rollup_statement(source, anew => true) USING hour, past, past;
+        END;
+        UPDATE reading_rollup SET rolled_to = past;
     END $$;
 
     -- Sums anew what was late, as the readings are now; how many notes it settled.
@@ -157,8 +159,8 @@ BEGIN
              late AS (SELECT point_id, hour FROM taken GROUP BY 1, 2)
         SELECT array_agg(point_id), array_agg(hour), (SELECT count(*) FROM taken) INTO points, hours, settled FROM late;
         -- A statement of its own: it sees every reading whose note was just taken away.
-        EXECUTE rollup_statement('unnest($1, $2) AS late (point, hour)
-            JOIN reading r ON r.point_id = point AND r.observed_at >= hour AND r.observed_at < hour + interval ''1 hour''')
+        EXECUTE rollup_statement('unnest($1, $2) AS late (point, hour) JOIN reading r ON r.point_id = point
+            AND r.observed_at >= hour AND r.observed_at < least(hour + interval ''1 hour'', $3)', anew => true)
           USING points, hours, readings_rolled_to();
         RETURN settled;
     END $$;
