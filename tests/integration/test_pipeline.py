@@ -179,7 +179,8 @@ def test_bad_input_has_its_reason_and_costs_its_neighbours_nothing(
     stored = query(
         database,
         "SELECT (extract(epoch FROM observed_at) * 1000)::bigint - %s, value::text, quality"
-        "  FROM reading ORDER BY 1",
+        "  FROM reading JOIN point USING (point_id) JOIN device USING (device_id)"
+        " WHERE NOT internal ORDER BY 1",
         [now],
     )
     assert stored == [

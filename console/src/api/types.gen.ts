@@ -70,6 +70,7 @@ export interface components {
             signed_by: string | null;
         };
         Bucket: {
+            bad_share: number;
             count: number;
             from: string;
             last: number | null;
@@ -194,6 +195,13 @@ export interface components {
             granted_by: string;
             reason: string;
         };
+        PlausibleOut: {
+            at_rest: number | null;
+            gap_s: number;
+            per_s: number | null;
+            step: number | null;
+            still_s: number | null;
+        };
         PointOut: {
             code: string;
             id: number;
@@ -202,6 +210,7 @@ export interface components {
         QuantityOut: {
             code: string;
             name: components["schemas"]["Words"];
+            plausible: components["schemas"]["PlausibleOut"] | null;
             range: [
                 number | null,
                 number | null

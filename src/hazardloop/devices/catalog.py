@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
@@ -43,6 +43,22 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Plausible:
+    """How a number can be expected to behave; what behaves otherwise is flagged, never dropped."""
+
+    gap_s: float
+    """After a longer silence nothing is concluded from what was said before it."""
+    per_s: float | None
+    """Fastest change, in the quantity's unit per second."""
+    step: float | None
+    """Farthest that one reading may lie from the median of the three before it."""
+    still_s: float | None
+    """Longest that it can stand perfectly still; None: for ever."""
+    at_rest: float | None
+    """Where it may stand still for ever all the same."""
+
+
+@dataclass(frozen=True, slots=True)
 class Quantity:
     """One thing a kind of device measures or reports."""
 
@@ -56,6 +72,8 @@ class Quantity:
     high: float
     resolution: float | None
     """Least step the device tells apart, in `unit`; None = not known."""
+    plausible: Plausible | None = None
+    """None: any course of it is believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +118,24 @@ class TextIn(BaseModel):
         return Text(self.zh, self.en)
 
 
+class _PlausibleIn(BaseModel):
+    model_config = STRICT
+
+    gap_s: Annotated[float, Field(gt=0, le=86_400)]
+    per_s: Annotated[float, Field(gt=0)] | None = None
+    step: Annotated[float, Field(gt=0)] | None = None
+    still_s: Annotated[float, Field(gt=0)] | None = None
+    at_rest: float | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "_PlausibleIn":
+        if self.per_s is None and self.step is None and self.still_s is None:
+            raise ValueError("plausible: at least one of per_s, step, still_s is needed")
+        if self.at_rest is not None and self.still_s is None:
+            raise ValueError("plausible: at_rest is an exception to still_s, which is missing")
+        return self
+
+
 class _QuantityIn(BaseModel):
     model_config = STRICT
 
@@ -108,12 +144,15 @@ class _QuantityIn(BaseModel):
     type: Literal["number", "boolean", "event"] = "number"
     range: Annotated[list[float | None], Field(min_length=2, max_length=2)] | None = None
     resolution: Annotated[float, Field(gt=0)] | None = None
+    plausible: _PlausibleIn | None = None
 
     @model_validator(mode="after")
     def _range_fits_the_type(self) -> "_QuantityIn":
         if self.type != "number":
             if self.range is not None or self.unit != "1":
                 raise ValueError(f"a {self.type} has the unit '1' and no range: it is 0 or 1")
+            if self.plausible is not None:
+                raise ValueError(f"a {self.type} jumps and stands still: plausible is for numbers")
         elif self.range is None:
             raise ValueError("a number needs its range: [least, most] possible; null = open")
         elif None not in self.range and not self.range[0] < self.range[1]:  # type: ignore[operator]
@@ -130,6 +169,7 @@ class _QuantityIn(BaseModel):
             low=-math.inf if low is None else low,
             high=math.inf if high is None else high,
             resolution=self.resolution,
+            plausible=Plausible(**self.plausible.model_dump()) if self.plausible else None,
         )
 
 
@@ -210,6 +250,7 @@ def kind_json(kind: DeviceKind) -> dict[str, Any]:
                 "type": each.type.value,
                 "range": [_closed(each.low), _closed(each.high)],
                 "resolution": each.resolution,
+                "plausible": asdict(each.plausible) if each.plausible else None,
             }
             for each in kind.quantities.values()
         ],

@@ -37,11 +37,27 @@ class Quality(IntFlag):
     """Kept by the gateway while it was offline."""
     CLOCK_UNSET = 1 << 7
     """Its clock was clearly not set; the time of receipt stands in."""
+    SPIKE = 1 << 8
+    """It stands alone: too far from what its point said just before."""
+    STUCK = 1 << 9
+    """Its point has said exactly this for longer than the quantity can stand still."""
+    RATE = 1 << 10
+    """Its point changed faster than the quantity can."""
+    CLOCK_OFFSET = 1 << 11
+    """Its gateway's clock was off by more than is tolerated; the time stands as it was said."""
 
 
 BAD: Final = Quality.NOT_A_NUMBER | Quality.OUT_OF_RANGE | Quality.SOURCE_BAD
 """Any of these: the value is never compared with a limit."""
-UNCERTAIN: Final = Quality.SOURCE_UNCERTAIN | Quality.NO_TIMESTAMP | Quality.CLOCK_UNSET
+IMPLAUSIBLE: Final = Quality.SPIKE | Quality.STUCK | Quality.RATE
+"""Any of these: the value may be wrong. It is compared with limits all the same."""
+UNCERTAIN: Final = (
+    Quality.SOURCE_UNCERTAIN
+    | Quality.NO_TIMESTAMP
+    | Quality.CLOCK_UNSET
+    | Quality.CLOCK_OFFSET
+    | IMPLAUSIBLE
+)
 
 
 def quality_word(flags: int) -> str:

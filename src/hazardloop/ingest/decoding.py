@@ -22,6 +22,7 @@ from hazardloop.devices.dialects.readers import topics_of
 from hazardloop.devices.readings import NEVER, Bools, Flags, Quality, Readings, Rows, Times
 from hazardloop.devices.registry import Gateway, Registry
 from hazardloop.devices.wire import PayloadRefused, Reason, Telemetry, Value
+from hazardloop.ingest.clocks import Stamps
 from hazardloop.ingest.judging import (
     Reject,
     by_message_and_reason,
@@ -72,6 +73,8 @@ class Intake:
     sequences: Sequences
     wishes: list[Wish]
     """To be published to gateways."""
+    stamps: Stamps
+    """The times that gateways gave to what they said live."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,7 +403,16 @@ def _columns(said: _Said, received_at: Times, routes: Routes) -> Intake:
         said.statuses,
         _sequences(said.numbers, of_object, routes.gateway_id[route]),
         said.wishes,
+        _stamps(of_object, route, at_us, readable, routes),
     )
+
+
+def _stamps(
+    message: Rows, route: npt.NDArray[np.intp], at_us: Times, readable: Bools, routes: Routes
+) -> Stamps:
+    """What of all that was said bears on the gateways' clocks."""
+    live = readable & (at_us != NEVER) & (routes.flags[route] == 0)
+    return Stamps(message[live], routes.gateway_id[route[live]], at_us[live])
 
 
 def _rows(said: list[int | None]) -> tuple[Rows, Bools]:

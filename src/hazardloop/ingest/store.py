@@ -9,7 +9,7 @@ import numpy as np
 from psycopg import AsyncConnection
 
 from hazardloop.devices.instants import utc
-from hazardloop.devices.readings import BAD, Bools, Readings, Rows
+from hazardloop.devices.readings import BAD, Bools, Quality, Readings, Rows
 from hazardloop.ingest import rollups
 
 Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
@@ -74,6 +74,17 @@ NEWEST_OF_ANY_QUALITY: Final = """
            SELECT observed_at FROM reading
             WHERE point_id = p.point_id ORDER BY observed_at DESC LIMIT 1) r"""
 
+# Late readings took no part in the course of their point, nor did bad ones.
+RECENT: Final = """
+    SELECT wanted.point_id, (extract(epoch FROM r.observed_at) * 1e6)::bigint, r.value, r.quality
+      FROM unnest(%(point_id)s::int[]) AS wanted (point_id)
+      CROSS JOIN LATERAL (
+           SELECT observed_at, value, quality FROM reading
+            WHERE point_id = wanted.point_id AND quality & %(unjudged)s = 0
+              AND observed_at > now() - interval '1 day'
+            ORDER BY observed_at DESC LIMIT 3) r
+     ORDER BY wanted.point_id, r.observed_at"""
+
 SET_ASIDE: Final = """
     INSERT INTO dead_letter (received_at, reason, detail, topic, enterprise_id, gateway_id,
                              payload, payload_bytes, readings)
@@ -133,6 +144,16 @@ class Newest:
     observed_us: int
     value: float
     received_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """One of the newest readings of a point."""
+
+    point_id: int
+    observed_us: int
+    value: float
+    quality: int
 
 
 def copy_rows(readings: Readings, point_id: Rows) -> bytes:
@@ -206,6 +227,14 @@ async def newest_times(connection: Connection) -> list[tuple[int, int]]:
     """point_id and us of the newest stored reading, usable or not, of each point that has one."""
     cursor = await connection.execute(NEWEST_OF_ANY_QUALITY)
     return [(point_id, observed_us) for point_id, observed_us in await cursor.fetchall()]
+
+
+async def recent(connection: Connection, point_ids: Sequence[int]) -> list[Recent]:
+    """The newest three of a day of each point, leaving out bad and late ones, by rising time."""
+    cursor = await connection.execute(
+        RECENT, {"point_id": list(point_ids), "unjudged": int(BAD | Quality.LATE)}
+    )
+    return [Recent(*row) for row in await cursor.fetchall()]
 
 
 async def set_aside(connection: Connection, letters: Sequence[DeadLetter]) -> None:

@@ -36,6 +36,7 @@ from hazardloop.ingest.retries import AskedAgain, as_batch, as_late, outcomes
 from hazardloop.ingest.subscription import Subscription, now_us
 from hazardloop.service import heartbeat, metrics
 from hazardloop.service.database import Connection, SteadyConnection
+from hazardloop.service.doubts import Doubts
 from hazardloop.service.keeping import Keeper
 from hazardloop.service.self_watch import SelfWatch
 from hazardloop.service.site import Site, bring_up_to_date
@@ -66,6 +67,7 @@ class Worker:
     """For questions beside the commits."""
     keeper: Keeper
     self_watch: SelfWatch
+    doubts: Doubts
     instance: str
     """What tells it from other workers."""
     left_over: bool = True
@@ -176,6 +178,7 @@ class Worker:
             repeats = intake.readings.take(again)
             fresh = intake.readings.take(~again) if len(repeats) else intake.readings
             see(fresh, self.newest)
+            self.doubts.cast(fresh, intake.stamps, batch.received_at)
         with metrics.BATCH_SECONDS.labels("rules").time():
             outcome = evaluation.evaluate(self.site.table, self.memory, fresh)
         rejects = intake.rejects + (self._told_again(repeats, batch) if len(repeats) else [])
@@ -257,6 +260,7 @@ class Worker:
         state = self.subscription.state
         now = now_us()
         deaf_until = state.connected_at if state.connected and state.connected_at else now
+        self.doubts.tell(self.self_watch)
         own = self.self_watch.due(now)
         see(own, self.newest)
         outcome = evaluation.merge(
@@ -304,6 +308,7 @@ class Worker:
         newest[: len(self.newest)] = self.newest
         self.memory = carry_over(self.site.table, self.memory, site.table, touched)
         self.self_watch = self.self_watch.moved_to(site.registry, site.catalog)
+        self.doubts.follow(site.registry, site.catalog)
         self.site, self.newest = site, newest
         log.info(
             "registry followed",

@@ -26,6 +26,7 @@ from hazardloop.ingest.options import SubscriptionOptions
 from hazardloop.ingest.repeats import nothing_seen
 from hazardloop.ingest.subscription import Subscription
 from hazardloop.service.database import Connection, SteadyConnection, connect, require_schema
+from hazardloop.service.doubts import Doubts
 from hazardloop.service.errors import BrokerAbsent
 from hazardloop.service.keeping import Keeper
 from hazardloop.service.pipeline import Worker
@@ -60,7 +61,12 @@ async def run_worker(settings: Settings) -> None:
 
 
 async def _work(
-    settings: Settings, site: Site, memory: Memory, newest: Times, stop: asyncio.Event
+    settings: Settings,
+    site: Site,
+    memory: Memory,
+    newest: Times,
+    doubts: Doubts,
+    stop: asyncio.Event,
 ) -> None:
     annunciator = Annunciator(_broker_address(settings))
     options = _subscription_options(settings)
@@ -75,6 +81,7 @@ async def _work(
         SteadyConnection(settings.database_url, "worker-ask"),
         Keeper(settings.database_url),
         SelfWatch(site.registry, site.catalog),
+        doubts,
         f"{socket.gethostname()}:{os.getpid()}",
         quota=Quota(settings.dead_letters_per_minute),
     )
@@ -145,8 +152,8 @@ async def _require_broker(
             )
 
 
-async def _remembered(connection: Connection, site: Site) -> tuple[Memory, Times]:
-    """What an earlier worker knew: the engine's memory, and the newest reading of each point."""
+async def _remembered(connection: Connection, site: Site) -> tuple[Memory, Times, Doubts]:
+    """What an earlier worker knew: the engine's memory, and the newest readings of each point."""
     cells, alarms = await alarm_store.load_memory(connection)
     usable = await reading_store.newest_usable(connection)
     memory = restore(
@@ -161,7 +168,10 @@ async def _remembered(connection: Connection, site: Site) -> tuple[Memory, Times
     for point_id, observed_us in await reading_store.newest_times(connection):
         if (row := site.registry.row_of.get(point_id)) is not None:
             newest[row] = observed_us
-    return memory, newest
+    doubts = Doubts(site.registry, site.catalog)
+    recent = await reading_store.recent(connection, doubts.watched(site.registry))
+    doubts.restore(site.registry, recent, memory.newest_value)
+    return memory, newest, doubts
 
 
 class _Kept:

@@ -53,6 +53,45 @@ def test_the_service_watches_its_gateways_and_itself() -> None:
     }
 
 
+def test_what_legitimately_stands_still_or_jumps_is_not_doubted_for_it() -> None:
+    kinds = shipped_catalog().kinds
+    doubted = {
+        f"{kind.code}.{quantity.code}": quantity.plausible
+        for kind in kinds.values()
+        for quantity in kind.quantities.values()
+        if quantity.plausible is not None
+    }
+    stuck = {code for code, expected in doubted.items() if expected.still_s is not None}
+    assert stuck == {"gas_detector.lel", "gas_detector.ppm"}
+    assert set(doubted) == stuck | {"tank.level", "tank.pressure", "tank.temperature"}
+    assert all(doubted[code].at_rest == 0 for code in stuck), "clean air is no fault"
+
+
+@pytest.mark.parametrize(
+    ("given", "line", "complaint"),
+    [
+        ("{gap_s: 60}", 5, "at least one of per_s, step, still_s is needed"),
+        ("{gap_s: 60, per_s: -1}", 5, "found -1, input should be greater than 0"),
+        ("{per_s: 1}", 5, "gap_s: it is needed and missing"),
+        ("{gap_s: 60, per_s: 1, at_rest: 0}", 5, "at_rest is an exception to still_s"),
+        ("{gap_s: 60, fast: 1}", 5, "fast: there is no such field"),
+        ("{gap_s: .inf, per_s: 1}", 5, "gap_s"),
+    ],
+)
+def test_a_wrong_expectation_is_refused_with_its_line(
+    given: str, line: int, complaint: str
+) -> None:
+    text = PUMP.replace("resolution: 0.1}", f"resolution: 0.1, plausible: {given}}}")
+    (problem,) = refused(text)
+    assert problem.startswith(f"pump.yaml:{line}: ")
+    assert complaint in problem
+
+
+def test_only_numbers_have_a_plausible_course() -> None:
+    text = PUMP.replace("type: boolean}", "type: boolean, plausible: {gap_s: 1, still_s: 60}}")
+    assert "plausible is for numbers" in refused(text)[0]
+
+
 def test_what_a_lift_recognises_itself_is_an_event() -> None:
     quantities = shipped_catalog().kinds["elevator"].quantities.values()
     events = {each.code for each in quantities if each.type is QuantityType.EVENT}

@@ -25,6 +25,13 @@ EXAMPLE: Final[dict[str, Any]] = {
             "type": "number",
             "range": [0.0, 100.0],
             "resolution": 0.1,
+            "plausible": {
+                "gap_s": 120.0,
+                "per_s": 25.0,
+                "step": 30.0,
+                "still_s": 86400.0,
+                "at_rest": 0.0,
+            },
         }
     ],
     "rules": [],
@@ -38,6 +45,18 @@ class Words(Out):
     en: str
 
 
+class PlausibleOut(Out):
+    """What a number can be expected to do; a reading that does otherwise is flagged."""
+
+    gap_s: float = Field(description="After a longer silence nothing is concluded from before it.")
+    per_s: float | None = Field(description="Fastest change per second; beyond it, `rate`.")
+    step: float | None = Field(
+        description="Farthest from the median of the three readings before; beyond it, `spike`."
+    )
+    still_s: float | None = Field(description="Longest without any change; beyond it, `stuck`.")
+    at_rest: float | None = Field(description="Where it may stand still for ever.")
+
+
 class QuantityOut(Out):
     """One thing that devices of a kind measure or report."""
 
@@ -49,6 +68,7 @@ class QuantityOut(Out):
         description="Least and most that is physically possible; null = open."
     )
     resolution: float | None
+    plausible: PlausibleOut | None = Field(description="Null: any course of it is believed.")
 
 
 class DeviceKindOut(Out):

@@ -41,7 +41,9 @@ class Reading(Out):
     observed_at: Instant
     value: float | None = Field(description="In the point's unit. Null: nothing usable was said.")
     quality: str = Field(description="`good`, `uncertain` or `bad`.")
-    flags: list[str] = Field(description="What speaks against it.")
+    flags: list[str] = Field(
+        description="What speaks against it: " + ", ".join(quality_names(-1)) + "."
+    )
 
 
 class Bucket(Out):
