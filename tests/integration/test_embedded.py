@@ -20,7 +20,9 @@ import nats
 import psycopg
 import pytest
 
-from hazardloop.service.embedded import postgres
+from hazardloop.ingest.options import SubscriptionOptions
+from hazardloop.ingest.subscription import Subscription
+from hazardloop.service.embedded import doorkeeper, postgres
 from hazardloop.service.embedded.accounts import (
     WORKER_READS,
     Account,
@@ -214,6 +216,52 @@ async def test_gateways_follow_the_registry(database: str, home: Path) -> None:
                 await until_may_enter(broker, "E1.G1", "first-secret", False)
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
+
+
+async def test_a_worker_that_went_deaf_is_made_to_come_anew(
+    database: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doorkeeper, "LISTENS_EACH_S", 1.0)
+    async with running("nats", home, OURS) as broker:
+        assert isinstance(broker, EmbeddedNats)
+        door = Doorkeeper(broker, database, OURS)
+        following = asyncio.create_task(door.follow_registry())
+        with psycopg.connect(database, autocommit=True) as registry:
+            registry.execute("INSERT INTO enterprise (code, name) VALUES ('E1', 'one')")
+            registry.execute(ADD_GATEWAY, ("G1", "E1.G1", FIRST.bcrypt, FIRST.pbkdf2))
+        options = SubscriptionOptions(
+            url=f"mqtt://worker:worker-secret@127.0.0.1:{broker.port}",
+            client_id="the-worker",
+            filters=WORKER_READS,
+        )
+        async with Subscription(options) as worker:
+            await until_may_enter(broker, "E1.G1", "first-secret", True)
+            await forget_consumers(broker, home)
+            async with asyncio.timeout(30):
+                while worker.state.sessions_lost < 1:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            assert await broker.worker_listens()
+            await until_may_enter(broker, "E1.G1", "first-secret", True)
+            async with client(broker, "E1.G1", "first-secret") as sender:
+                await sender.publish("hl/v1/E1/G1/telemetry", b"heard", qos=1)
+            batch = await worker.next_batch(10)
+            assert batch is not None
+            assert list(batch.payloads) == [b"heard"]
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
+async def forget_consumers(broker: EmbeddedNats, home: Path) -> None:
+    """What an administrator, or a setting, may do to the subscriptions behind our back."""
+    administrator = await nats.connect(
+        f"nats://127.0.0.1:{broker.native_port}",
+        user="hazardloop-admin",
+        password=(home / "secrets" / "broker-admin").read_text(),
+    )
+    jetstream = administrator.jetstream()
+    for consumer in await jetstream.consumers_info("$MQTT_msgs"):
+        await jetstream.delete_consumer("$MQTT_msgs", consumer.name)
+    await administrator.close()
 
 
 ADD_GATEWAY = """

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 REGISTRY_EACH_S: Final = 0.5
 """How often the registry is asked whether a gateway is new or has another secret."""
+LISTENS_EACH_S: Final = 15.0
+"""How often the broker is asked whether it still keeps messages for the worker."""
 
 WORKER_ON_LINE: Final = """
     SELECT count(*) FROM process_heartbeat WHERE role = 'worker' AND detail->>'broker' = 'connected'
@@ -58,6 +61,7 @@ class Doorkeeper:
     conninfo: str
     ours: list[Account]
     """Accounts of our own processes: they may always log in."""
+    _look_at: float = 0.0
 
     def launch(self) -> None:
         """Starts the broker for our own processes only."""
@@ -86,10 +90,37 @@ class Doorkeeper:
                                 await self.worker_subscribed()
                             await self._admit(connection)
                             known = found
+                        if await self._is_deaf():
+                            await self._begin_anew()
+                            known = (-1, found[1])
                         await asyncio.sleep(REGISTRY_EACH_S)
-            except (DatabaseAbsent, psycopg.Error) as error:
-                log.warning("registry not read", extra={"why": str(error).strip()})
+            except (DatabaseAbsent, psycopg.Error, nats.errors.Error, OSError) as error:
+                log.warning("gateways not admitted", extra={"why": str(error).strip()})
                 await asyncio.sleep(1.0)
+
+    async def _is_deaf(self) -> bool:
+        """Whether NATS keeps nothing for the worker any more; looked at now and then, twice.
+
+        Its subscriptions can be gone while it is connected: it hears nothing, and gateways get
+        their acknowledgements for what is kept for nobody.
+        """
+        if not isinstance(self.broker, EmbeddedNats) or time.monotonic() < self._look_at:
+            return False
+        self._look_at = time.monotonic() + LISTENS_EACH_S
+        try:
+            return not (await self.broker.worker_listens() or await self.broker.worker_listens())
+        except (nats.errors.Error, OSError):
+            return False  # it could not be asked: that tells nothing of the worker
+
+    async def _begin_anew(self) -> None:
+        """Shows everybody the door, lets the worker in, and when it listens all others."""
+        log.error("the broker keeps nothing for the worker any more: all have to log in again")
+        self.broker.admit([])
+        await asyncio.sleep(1.0)  # a reload in the middle of another is not seen
+        if isinstance(self.broker, EmbeddedNats):
+            await self.broker.forget_worker()
+        self.broker.admit(self.ours)
+        await self.worker_subscribed()
 
     async def _admit(self, connection: database.Connection) -> None:
         self.broker.admit([*self.ours, *await accounts.registered(connection)])

@@ -69,6 +69,8 @@ class EmbeddedNats:
     child: Child = field(init=False)
     _administrator_hash: str = field(init=False, repr=False)
     _store_size: int = 0
+    _worker_session: str = ""
+    """The server's name for the worker's session."""
 
     def __post_init__(self) -> None:
         """Makes the child without starting it."""
@@ -122,13 +124,35 @@ class EmbeddedNats:
         acknowledgement and keeps its data.
         """
         async with self._administration() as ask:
-            found = await ask(f"CONSUMER.LIST.{MESSAGES}")
-            kept = {each["config"].get("filter_subject") for each in found.get("consumers", [])}
+            kept = await self._kept(ask)
             wanted = {f"$MQTT.msgs.{subject}" for subject in subjects(WORKER_READS)}
-            if not wanted <= kept:
+            if not wanted <= kept.keys():
                 return False
+            self._worker_session = kept[wanted.pop()].partition("_")[0]
             await self._bound_messages(ask)
         return True
+
+    async def forget_worker(self) -> None:
+        """Forgets the worker's session, so that its next login subscribes anew.
+
+        The server believes what it wrote down of a session: it would not make again what was taken
+        from it by other ways.
+        """
+        if self._worker_session:
+            about = {"filter": f"$MQTT.sess.{self._worker_session}"}
+            async with self._administration() as ask:
+                await ask("STREAM.PURGE.$MQTT_sess", about)
+
+    async def _kept(self, ask: Ask) -> dict[str, str]:
+        """Subjects that are kept for somebody, with his consumer, named by session and subject."""
+        kept: dict[str, str] = {}
+        seen, total = 0, 1
+        while seen < total:
+            found = await ask(f"CONSUMER.LIST.{MESSAGES}", {"offset": seen})
+            consumers = found.get("consumers") or []
+            kept |= {each["config"].get("filter_subject", ""): each["name"] for each in consumers}
+            seen, total = seen + len(consumers), found.get("total", 0) if consumers else 0
+        return kept
 
     async def _bound_messages(self, ask: Ask) -> None:
         found = await ask(f"STREAM.INFO.{MESSAGES}")
