@@ -57,9 +57,11 @@ class Fault:
 
 
 def worker_killed(scene: Scene) -> None:
-    """SIGKILL at any moment of its life, its start included."""
+    """SIGKILL at any moment of its life: in three of four it works, else it is on its way there."""
     for _ in range(scene.times):
-        scene.wait(0.2, 3.0)
+        if scene.chance.random() < 0.75:
+            scene.stage.await_worker(60)
+        scene.wait(0.1, 2.0 + scene.stage.settle_s)
         scene.stage.kill_worker()
 
 

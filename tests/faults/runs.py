@@ -30,7 +30,7 @@ class Reference:
 def undisturbed(database: str, folder: Path, plan: Plan) -> Reference:
     """A run in which nothing happens. AssertionError: it raised no alarm, so nothing is shown."""
     with staged(database, folder, plan) as stage:
-        load = Load(plan, stage.broker.port, for_s=2.0)
+        load = Load(plan, stage.broker.port, for_s=max(2.0, plan.gateways * plan.messages / 1500))
         load.start()
         load.finish(ACKNOWLEDGED_WITHIN_S)
         verdict.await_stored(database, load.messages)

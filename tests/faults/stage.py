@@ -27,7 +27,7 @@ from tests.worlds import REPOSITORY, eventually, query
 _numbers = itertools.count(1)
 ACK_WAIT_S: Final = 2.0
 """After which NATS sends again what was not acknowledged."""
-SETTLE_S: Final = {"mosquitto": 0, "nats": 5}
+SETTLE_S: Final[dict[str, float]] = {"mosquitto": 0, "nats": 5}
 """Twice `ACK_WAIT_S` and a little, so that what is gathered holds repeats, too."""
 
 
@@ -54,7 +54,7 @@ class Stage:
             "home": self.home,
             "database_url": through,
             "mqtt_url": f"mqtt://127.0.0.1:{self.to_broker.port}",
-            "settle_s": SETTLE_S[self.broker.kind],
+            "settle_s": self.settle_s,
             "batch_ms": 20,
         } | self.settings
         environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
@@ -104,6 +104,11 @@ class Stage:
         except subprocess.TimeoutExpired:
             self.worker.kill()
             return self.worker.wait()
+
+    @property
+    def settle_s(self) -> float:
+        """How long a worker gathers after an unclean stop."""
+        return SETTLE_S[self.broker.kind]
 
     @property
     def memory_mb(self) -> float:
