@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -20,6 +20,7 @@ from hazardloop.alarms import store as alarm_store
 from hazardloop.alarms.annunciation import Annunciator
 from hazardloop.alarms.memory import Memory, carry_over
 from hazardloop.devices import store as registry_store
+from hazardloop.devices.dialects.readers import rereading
 from hazardloop.devices.readings import Bools, Quality, Readings, Rows, Times
 from hazardloop.devices.store import Changes
 from hazardloop.devices.wire import Reason
@@ -210,7 +211,8 @@ class Worker:
         if not asked:
             return
         batch = as_batch(asked)
-        intake = decode(batch.topics, batch.payloads, batch.received_at, self.site.routes)
+        routes = replace(self.site.routes, foreign=rereading(self.site.routes.foreign))
+        intake = decode(batch.topics, batch.payloads, batch.received_at, routes)
         readings = as_late(intake.readings)
         fresh = readings.take(~await self._delivered_before(readings))
         see(fresh, self.newest)

@@ -1,6 +1,8 @@
 """The dialects by name: what a profile must be in each, and the reader of each gateway's topics."""
 
 from collections.abc import Callable, Container, Mapping
+from copy import deepcopy
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -104,6 +106,26 @@ def own_topics(enterprise: str, gateway: str) -> tuple[bytes, bytes]:
     """Where a gateway sends its readings, live and kept, unless it speaks Sparkplug."""
     home = f"{wire.ROOT}/{enterprise}/{gateway}"
     return f"{home}/telemetry".encode(), f"{home}/backfill".encode()
+
+
+def rereading(readers: Mapping[bytes, Reader]) -> dict[bytes, Reader]:
+    """Readers for messages of the past, which know what these know and teach them nothing."""
+    copies = {id(reader): _Copy(reader) for reader in readers.values()}
+    return {topic: copies[id(reader)] for topic, reader in readers.items()}
+
+
+class _Copy:
+    """Reads as a copy of another reader, made when it is needed."""
+
+    def __init__(self, original: Reader) -> None:
+        self._reader, self._own = original, False
+
+    def read(self, topic: bytes, payload: bytes, received_us: int) -> Heard:
+        """What the message says. Raises PayloadRefused."""
+        if not self._own and isinstance(self._reader, sparkplug.SparkplugReader):
+            session = deepcopy(self._reader.session)
+            self._reader, self._own = replace(self._reader, session=session), True
+        return self._reader.read(topic, payload, received_us)
 
 
 class Refusing:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hazardloop.devices.dialects import sparkplug
 from hazardloop.devices.dialects.dialect import Heard, Reader
-from hazardloop.devices.dialects.readers import topics_of
+from hazardloop.devices.dialects.readers import rereading, topics_of
 from hazardloop.devices.dialects.sparkplug_payload import decode_payload
 from hazardloop.devices.wire import PayloadRefused, Reason, sparkplug_topic
 from tests.unit.devices.dialects.edge_node import (
@@ -353,6 +353,22 @@ def test_aliases_outlive_a_change_of_the_registry_and_a_new_profile_holds_at_onc
     heard = hear(reader, node.data(metric(alias=7, value=1.0), device="TK-1"))
     assert said(heard) == [(NOW_MS, {"TK-1.pressure": 1.0})]
     assert heard.wishes == []
+
+
+def test_a_message_taken_again_is_told_by_what_is_known_now_and_changes_nothing_of_it(
+    node: EdgeNode,
+) -> None:
+    topic = sparkplug_topic("E1", "G1")
+    reader = reader_of("sparkplug")
+    early = node.data(metric(alias=7, value=1.0), device="TK-1")
+    assert reasons(hear(reader, early)) == [Reason.NO_BIRTH]
+    born(reader, node)
+    again = rereading({topic: reader})[topic]
+    assert said(hear(again, early)) == [(NOW_MS, {"TK-1.level": 1.0})]
+    hear(again, node.death())
+    heard = hear(reader, node.data(metric(alias=7, value=2.0), device="TK-1"))
+    assert said(heard) == [(NOW_MS, {"TK-1.level": 2.0})]
+    assert heard.complaints == []
 
 
 def test_commands_that_come_back_to_us_are_passed_over(reader: Reader, node: EdgeNode) -> None:
