@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 from psycopg import AsyncConnection
 
 from hazardloop.devices.catalog import Catalog
-from hazardloop.devices.drafting import Draft
+from hazardloop.devices.drafting import Draft, build_registry
 from hazardloop.devices.readings import Rows
 from hazardloop.devices.registry import GatewayRecord, PointRecord, Registry
 
@@ -155,6 +155,17 @@ class Tags(dict[str, Mapping[str, Any]]):
         tags: Mapping[str, Any] = json.loads(text)
         self[text] = tags
         return tags
+
+
+async def load_gateway(connection: Connection, gateway_id: int, catalog: Catalog) -> Registry:
+    """A registry of one gateway and its points; of others it knows nothing."""
+    whose = " WHERE g.gateway_id = %s"
+    gateways = await (await connection.execute(GATEWAYS + whose, [gateway_id])).fetchall()
+    points = await (await connection.execute(POINTS + whose, [gateway_id])).fetchall()
+    tags = Tags()
+    return build_registry(
+        0, [GatewayRecord(*row) for row in gateways], [_point(row, tags, catalog) for row in points]
+    )
 
 
 def _point(row: Sequence[Any], tags: Tags, catalog: Catalog) -> PointRecord:

@@ -9,7 +9,7 @@ from psycopg import errors
 from hazardloop.alarms import store as alarm_store
 from hazardloop.alarms.store import Announcement
 from hazardloop.devices import store as registry_store
-from hazardloop.devices.instants import utc
+from hazardloop.devices.instants import microseconds_of, utc
 from hazardloop.devices.readings import NEVER
 from hazardloop.ingest import balance_store, retry_store
 from hazardloop.ingest import store as reading_store
@@ -105,13 +105,14 @@ async def _keep_statuses(connection: Connection, statuses: list[StatusSaid]) -> 
         return
     last = {status.gateway_id: status for status in statuses}
     now = datetime.now(UTC)
+    now_us = microseconds_of(now)  # a status may tell of a year that no datetime holds
     await connection.execute(
         registry_store.SAVE_STATUS,
         {
             "gateway_id": list(last),
             "online": [status.online for status in last.values()],
             "status_at": [
-                now if status.at_us == NEVER else min(now, utc(status.at_us))
+                now if status.at_us == NEVER else utc(max(0, min(now_us, status.at_us)))
                 for status in last.values()
             ],
             "firmware": [status.firmware for status in last.values()],

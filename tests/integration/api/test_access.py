@@ -32,6 +32,7 @@ EXPECTED = {
     "POST /gateways/{gateway}/rotate-secret": REGISTRARS,
     "GET /gateways/{gateway}": ALL,
     "PATCH /gateways/{gateway}": REGISTRARS,
+    "POST /gateways/{gateway}/preview": ALL,
     "GET /devices": ALL,
     "POST /devices": REGISTRARS,
     "GET /devices/{device}": ALL,

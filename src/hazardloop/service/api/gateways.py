@@ -4,11 +4,14 @@ from datetime import timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path
+from psycopg.types.json import Jsonb
 from pydantic import ConfigDict, Field
 
-from hazardloop.devices import own_devices
+from hazardloop.devices import own_devices, wire
+from hazardloop.devices.dialects.readers import SPARKPLUG
 from hazardloop.service.api import lookup
 from hazardloop.service.api.access import Conn, Here, require
+from hazardloop.service.api.gateway_dialects import DIALECT, PROFILE, Dialect, require_profile
 from hazardloop.service.api.paging import Listing, Paging, listing
 from hazardloop.service.api.problems import problems
 from hazardloop.service.api.rows import fetch, fetch_one
@@ -30,6 +33,8 @@ EXAMPLE: Final[dict[str, Any]] = {
     "status_at": "2026-11-22T01:02:03.123Z",
     "firmware": "1.2.0",
     "last_heard_at": "2026-11-22T01:12:07.120Z",
+    "dialect": "thingsboard",
+    "profile": {"devices": {"Tank 5": "TK-5"}, "ignore": ["*.rssi"]},
     "created_at": "2026-11-20T08:00:00.000Z",
 }
 MQTT_EXAMPLE: Final[dict[str, Any]] = {
@@ -62,6 +67,8 @@ class Gateway(Out):
     status_at: Instant | None
     firmware: str | None
     last_heard_at: Instant | None = Field(description="Newest reading of any of its points.")
+    dialect: Dialect = Field(description=DIALECT)
+    profile: dict[str, Any] = Field(description=PROFILE)
     created_at: Instant
 
 
@@ -85,24 +92,43 @@ class GatewayIn(Body):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"enterprise": "E003", "code": "GW-12", "name": "北罐区网关"}]
+            "examples": [
+                {"enterprise": "E003", "code": "GW-12", "name": "北罐区网关"},
+                {
+                    "enterprise": "E003",
+                    "code": "GW-13",
+                    "dialect": "thingsboard",
+                    "profile": EXAMPLE["profile"],
+                },
+            ]
         }
     )
     enterprise: str = Field(description="Id or code.")
     code: Code
     name: Text = ""
+    dialect: Dialect = Field("hazardloop", description=DIALECT)
+    profile: dict[str, Any] = Field(default_factory=dict, description=PROFILE)
 
 
 class GatewayChange(Body):
     """What to change; what is left out stays."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "南罐区网关"}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"name": "南罐区网关"},
+                {"dialect": "senml", "profile": {"devices": {"urn:dev:mac:0024befffe80": "TK-5"}}},
+            ]
+        }
+    )
     name: Text | None = None
+    dialect: Dialect | None = None
+    profile: dict[str, Any] | None = None
 
 
 SELECT: Final = """
     SELECT x.gateway_id AS id, x.code, x.name, x.mqtt_username, x.online, x.status_at, x.firmware,
-           x.created_at,
+           x.created_at, x.dialect, x.profile,
            jsonb_build_object('id', e.enterprise_id, 'code', e.code, 'name', e.name) AS enterprise,
            (SELECT max(newest.received_at)
               FROM device d JOIN point p USING (device_id),
@@ -141,8 +167,10 @@ async def list_gateways(
 
 
 ADD: Final = """
-    INSERT INTO gateway (enterprise_id, code, name, mqtt_username, secret_bcrypt, secret_pbkdf2)
-    SELECT enterprise_id, %(code)s, %(name)s, code || '.' || %(code)s, %(bcrypt)s, %(pbkdf2)s
+    INSERT INTO gateway (enterprise_id, code, name, mqtt_username, secret_bcrypt, secret_pbkdf2,
+                         dialect, profile)
+    SELECT enterprise_id, %(code)s, %(name)s, code || '.' || %(code)s, %(bcrypt)s, %(pbkdf2)s,
+           %(dialect)s, %(profile)s
       FROM enterprise WHERE enterprise_id = %(enterprise_id)s
     RETURNING gateway_id AS id"""
 
@@ -159,6 +187,7 @@ async def add_gateway(body: GatewayIn, conn: Conn, here: Here) -> GatewayWithSec
     With it goes a device of kind `gateway`, on which the service itself measures the gateway.
     """
     enterprise = await lookup.enterprise_id(conn, body.enterprise)
+    require_profile(body.dialect, body.profile, here.kinds)
     secret = new_gateway_secret()
     row = await fetch_one(
         conn,
@@ -169,6 +198,8 @@ async def add_gateway(body: GatewayIn, conn: Conn, here: Here) -> GatewayWithSec
             "name": body.name,
             "bcrypt": secret.bcrypt,
             "pbkdf2": secret.pbkdf2,
+            "dialect": body.dialect,
+            "profile": Jsonb(body.profile),
         },
     )
     assert row is not None
@@ -210,14 +241,28 @@ async def get_gateway(gateway: GatewayRef, conn: Conn) -> Gateway:
     dependencies=[require("registry.write")],
     responses=problems("not_found", "ambiguous"),
 )
-async def change_gateway(gateway: GatewayRef, body: GatewayChange, conn: Conn) -> Gateway:
-    """Change what a gateway is called."""
+async def change_gateway(
+    gateway: GatewayRef, body: GatewayChange, conn: Conn, here: Here
+) -> Gateway:
+    """Change what a gateway is called, or how its payloads are read; that holds within 2 s."""
     identity = await lookup.gateway_id(conn, gateway)
-    await conn.execute(
-        "UPDATE gateway SET name = coalesce(%(name)s, name) WHERE gateway_id = %(id)s",
-        {"id": identity, "name": body.name},
-    )
+    if body.name is not None:
+        await conn.execute(RENAME, {"id": identity, "name": body.name})
+    if body.dialect is not None or body.profile is not None:
+        known = await fetch_one(conn, KNOWN_DIALECT, {"id": identity})
+        assert known is not None
+        dialect = body.dialect or known["dialect"]
+        profile = known["profile"] if body.profile is None else body.profile
+        require_profile(dialect, profile, here.kinds)
+        told = {"id": identity, "dialect": dialect, "profile": Jsonb(profile)}
+        await conn.execute(SET_DIALECT, told)
     return await gateway_by_id(conn, identity)
+
+
+RENAME: Final = "UPDATE gateway SET name = %(name)s WHERE gateway_id = %(id)s"
+KNOWN_DIALECT: Final = "SELECT dialect, profile FROM gateway WHERE gateway_id = %(id)s FOR UPDATE"
+SET_DIALECT: Final = """
+    UPDATE gateway SET dialect = %(dialect)s, profile = %(profile)s WHERE gateway_id = %(id)s"""
 
 
 async def gateway_by_id(conn: Connection, identity: int) -> Gateway:
@@ -242,6 +287,9 @@ def with_secret(gateway: Gateway, secret: GatewaySecret) -> GatewayWithSecret:
         "command_reply": f"{own}/command/reply",
         "alarm": f"hl/v1/{gateway.enterprise.code}/alarm",
     }
+    if gateway.dialect == SPARKPLUG:
+        group = f"{wire.SPARKPLUG}/{gateway.enterprise.code}"
+        topics["sparkplug"] = f"{group}/{{type}}/{gateway.code}[/{{device}}]"
     return GatewayWithSecret(
         **gateway.model_dump(),
         mqtt=MqttLogin(username=gateway.mqtt_username, password=secret.password, topics=topics),
