@@ -1,0 +1,284 @@
+"""Plain payloads, all at once: the JSON that almost every gateway sends, read as columns.
+
+A payload is plain if it is, letter for letter,
+
+    {"ts":1795300000123,"seq":88121,"values":{"GD-101.lel":12.5,"SD-9.smoke":true}}
+
+with or without `seq`, with at most one space behind each colon and comma, a `ts` of 13 digits,
+numbers of at most 16 letters without exponent, and codes without escapes. Everything else is left
+to the JSON decoder, which also says what is wrong with it. What is plain is read to the very
+values that the decoder would give.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hazardloop.devices.readings import Bools, Floats
+from hazardloop.ingest.texts import KEPT, Places, Texts, Words
+
+QUOTE, COMMA, COLON, SPACE, MINUS, ZERO, OPEN, CLOSE = (ord(letter) for letter in '",: -0{}')
+_TS: Final = np.uint64(int.from_bytes(b'{"ts":', "little"))
+_SEQ: Final = np.uint64(int.from_bytes(b'"seq":', "little"))
+_VALUES: Final = np.uint64(int.from_bytes(b'"values"', "little"))
+_TRUE: Final = np.uint64(int.from_bytes(b"true", "little"))
+_FALSE: Final = np.uint64(int.from_bytes(b"false", "little"))
+TS_DIGITS: Final = 13
+MOST_DIGITS: Final = 15
+"""Below 2**53: such a number divided by a power of ten is the nearest double there is."""
+TENS: Final = 10 ** np.arange(17, dtype=np.int64)
+
+
+def _each(letter: int) -> np.uint64:
+    return np.uint64(letter * 0x0101_0101_0101_0101)
+
+
+_ZEROS, _DOTS, _ONES, _HIGH = _each(ZERO), _each(ord(".")), _each(1), _each(0x80)
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """What plain payloads say; columns over those payloads, then over their values.
+
+    which: (m,) their places among all payloads, ascending.
+    ts_ms: (m,); seq: (m,), -1 = none.
+    sizes: (m,) how many values each holds.
+    codes: (v,) of the values, in order.
+    value: (v,) true is 1, false 0.
+    boolean: (v,) true or false was said.
+    """
+
+    which: Places
+    ts_ms: npt.NDArray[np.int64]
+    seq: npt.NDArray[np.int64]
+    sizes: Places
+    codes: Texts
+    value: Floats
+    boolean: Bools
+
+
+def read_plain(payloads: Texts, wanted: Bools) -> Plain:
+    """What the plain ones among the wanted payloads say.
+
+    Args:
+        payloads: n of them.
+        wanted: (n,).
+    """
+    quotes = np.flatnonzero(payloads.letters == QUOTE)
+    heads = _read_heads(payloads, wanted, quotes)
+    return _read_values(payloads, heads, quotes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Heads:
+    """Payloads that begin plainly; columns over them.
+
+    which, ts_ms, seq: as in `Plain`.
+    first: the place in the list of quotes of the one that opens the first code.
+    sizes: codes in each, from 1.
+    """
+
+    which: Places
+    ts_ms: npt.NDArray[np.int64]
+    seq: npt.NDArray[np.int64]
+    first: Places
+    sizes: Places
+
+    def take(self, which: Bools) -> "_Heads":
+        return _Heads(
+            self.which[which], self.ts_ms[which], self.seq[which], self.first[which],
+            self.sizes[which],
+        )  # fmt: skip
+
+
+def _read_heads(payloads: Texts, wanted: Bools, quotes: Places) -> _Heads:
+    words, letters = payloads.words, payloads.letters
+    first = np.searchsorted(quotes, payloads.start)
+    count = np.searchsorted(quotes, payloads.end) - first
+    # Six quotes at least, so that the quotes asked for below are all of the same payload.
+    which = np.flatnonzero(wanted & (count >= 6) & (count & 1 == 0))
+    first, count = first[which], count[which]
+    start = payloads.start[which]
+    stamp = start + 6
+    stamp += letters[stamp] == SPACE
+    ts_ms, is_number = _stamp(words, stamp)
+    good = (words[start] & KEPT[6] == _TS) & is_number
+    comma = stamp + TS_DIGITS
+    second = quotes[first + 2]
+    good &= _comma_before(letters, second) == comma
+    word = words[second]
+    numbered = (word & KEPT[6] == _SEQ) & (count >= 8)
+    seq, is_seq = _sequence(payloads, quotes, first, second, numbered)
+    third = np.where(numbered, quotes[first + np.where(numbered, 4, 2)], second)
+    good &= is_seq & (words[third] == _VALUES) & (letters[third + 8] == COLON)
+    brace = third + 9
+    brace += letters[brace] == SPACE
+    opening = np.where(numbered, 6, 4)
+    first += opening
+    good &= (letters[brace] == OPEN) & (quotes[first] == brace + 1)
+    end = payloads.end[which]
+    good &= (letters[end - 1] == CLOSE) & (letters[end - 2] == CLOSE)
+    heads = _Heads(which, ts_ms, np.where(numbered, seq, -1), first, (count - opening) // 2)
+    return heads.take(good)
+
+
+def _comma_before(letters: npt.NDArray[np.uint8], place: Places) -> Places:
+    """Where the comma stands that comes before what begins at `place`; -1: there is none."""
+    comma = place - 1
+    comma -= letters[comma] == SPACE
+    return np.where(letters[comma] == COMMA, comma, -1)
+
+
+def _stamp(words: Words, at: Places) -> tuple[npt.NDArray[np.int64], Bools]:
+    """The number of 13 digits at each place, and whether there is one that does not begin with 0."""
+    high, low = words[at] - _ZEROS, words[at + TS_DIGITS - 8] - _ZEROS
+    good = _digits_only(high) & _digits_only(low) & (high & np.uint64(0xFF) != 0)
+    return _eight(high) * 10**5 + _eight(low) % 10**5, good
+
+
+def _sequence(
+    payloads: Texts, quotes: Places, first: Places, second: Places, numbered: Bools
+) -> tuple[npt.NDArray[np.int64], Bools]:
+    """The number behind `"seq":`, and whether it is one, or was not to be."""
+    start = second + 6
+    start += payloads.letters[start] == SPACE
+    end = _comma_before(payloads.letters, quotes[first + np.where(numbered, 4, 2)])
+    number = _decimals(payloads, start, end)
+    good = number.good & (number.fraction == 0)
+    return number.digits, good | ~numbered
+
+
+def _read_values(payloads: Texts, heads: _Heads, quotes: Places) -> Plain:
+    of_head = np.repeat(np.arange(len(heads.which)), heads.sizes)
+    ends = np.cumsum(heads.sizes)
+    nth = np.arange(len(of_head)) - (ends - heads.sizes)[of_head]
+    last = nth == heads.sizes[of_head] - 1
+    opening = heads.first[of_head] + 2 * nth
+    code_start, code_end = quotes[opening] + 1, quotes[opening + 1]
+    letters = payloads.letters
+    start = code_end + 2
+    start += letters[start] == SPACE
+    following = quotes[np.minimum(opening + 2, len(quotes) - 1)]
+    end = np.where(last, payloads.end[heads.which][of_head] - 2, _comma_before(letters, following))
+    value, boolean, good = _values(payloads, start, end)
+    good &= letters[code_end + 1] == COLON
+    codes = Texts(payloads.data, code_start, code_end)
+    whole = np.ones(len(heads.which), np.bool_)
+    whole[of_head[~good]] = False
+    if whole.all():
+        return Plain(
+            heads.which, heads.ts_ms, heads.seq, heads.sizes, codes, value, boolean
+        )
+    kept = whole[of_head]
+    heads = heads.take(whole)
+    return Plain(
+        heads.which, heads.ts_ms, heads.seq, heads.sizes, codes.chosen(np.flatnonzero(kept)),
+        value[kept], boolean[kept],
+    )  # fmt: skip
+
+
+def _values(payloads: Texts, start: Places, end: Places) -> tuple[Floats, Bools, Bools]:
+    """What is said from `start` to `end`, whether it is true or false, whether it is plain."""
+    letters, words = payloads.letters, payloads.words
+    negative = letters[start] == MINUS
+    number = _decimals(payloads, start + negative, end)
+    value = number.digits / TENS[number.fraction]
+    value = np.where(negative, -value, value)
+    word, size = words[start], end - start
+    true = (size == 4) & (word & KEPT[4] == _TRUE)
+    false = (size == 5) & (word & KEPT[5] == _FALSE)
+    boolean = true | false
+    if boolean.any():
+        value = np.where(boolean, true, value)
+    return value, boolean, number.good | boolean
+
+
+@dataclass(frozen=True, slots=True)
+class _Decimals:
+    """Numbers without sign: `digits` without the dot, of which `fraction` stand behind it.
+
+    Where not `good` it is no such number, and the rest means nothing.
+    """
+
+    digits: npt.NDArray[np.int64]
+    fraction: Places
+    good: Bools
+
+
+def _decimals(payloads: Texts, start: Places, end: Places) -> _Decimals:
+    """The numbers that stand from `start` to `end`; JSON's grammar, no exponent.
+
+    Eight letters are read at a time, the last ones first; what stands before `start` becomes 0.
+    """
+    size = end - start
+    good = (size >= 1) & (size <= 16)
+    end = np.where(good, end, 16)
+    size = np.where(good, size, 1)
+    low = _right_aligned(payloads.words[end - 8], np.minimum(size, 8))
+    if int(size.max(initial=0)) > 8:
+        high = _right_aligned(payloads.words[end - 16], np.maximum(size - 8, 0))
+        dots_low, dots_high = _dots(low), _dots(high)
+        dots = np.bitwise_count(dots_low) + np.bitwise_count(dots_high)
+        behind = np.where(dots_low != 0, _behind(dots_low), 8 + _behind(dots_high))
+        high = _without(high, dots_high)
+        low = _without(low, dots_low)
+        good &= _digits_only(high) & _digits_only(low)
+        digits = _eight(high) * 10**8 + _eight(low)
+    else:
+        dots_low = _dots(low)
+        dots, behind = np.bitwise_count(dots_low), _behind(dots_low)
+        low = _without(low, dots_low)
+        good &= _digits_only(low)
+        digits = _eight(low)
+    dotted = dots == 1
+    fraction = np.where(dotted, behind, 0)
+    right = digits % TENS[fraction]
+    digits = np.where(dotted, (digits - right) // 10 + right, digits)
+    whole = size - fraction - dotted
+    good &= (dots <= 1) & (whole >= 1) & (fraction >= dotted) & (whole + fraction <= MOST_DIGITS)
+    good &= (whole == 1) | (payloads.letters[start] != ZERO)
+    return _Decimals(digits, fraction, good)
+
+
+def _right_aligned(word: Words, size: Places) -> Words:
+    """The last `size` letters of each word, zeros (the digit) before them."""
+    kept = ~KEPT[8 - size]
+    return (word & kept) | (_ZEROS & ~kept)
+
+
+def _dots(word: Words) -> Words:
+    """The high bit of each letter that is a dot; of a letter before it perhaps too.
+
+    Source: the test for a zero byte of Mycroft (1987), as in "Hacker's Delight", 6-1.
+    """
+    other = word ^ _DOTS
+    return (other - _ONES) & ~other & _HIGH
+
+
+def _behind(dots: Words) -> Places:
+    """How many letters stand behind the dot."""
+    below = np.bitwise_count((dots & (~dots + np.uint64(1))) - np.uint64(1)).astype(np.int64)
+    return 7 - (below >> 3)
+
+
+def _without(word: Words, dots: Words) -> Words:
+    """The word with the digit 0 in place of its dot, less the letter of that digit."""
+    return (word ^ ((dots >> np.uint64(7)) * np.uint64(ord(".") ^ ZERO))) - _ZEROS
+
+
+def _digits_only(word: Words) -> Bools:
+    """Whether each of the eight bytes is 0 to 9."""
+    return ((word | (word + _each(0x76))) & _HIGH) == 0
+
+
+def _eight(word: Words) -> npt.NDArray[np.int64]:
+    """The number of eight digits, the first one in the lowest byte.
+
+    Source: Lemire, "Quickly parsing eight digits" (2018).
+    """
+    pairs = (word * np.uint64(10) + (word >> np.uint64(8))) & np.uint64(0x00FF_00FF_00FF_00FF)
+    fours = (pairs * np.uint64(100) + (pairs >> np.uint64(16))) & np.uint64(0x0000_FFFF_0000_FFFF)
+    eights = fours * np.uint64(10_000) + (fours >> np.uint64(32))
+    return (eights & np.uint64(0xFFFF_FFFF)).astype(np.int64)
