@@ -152,6 +152,11 @@ def sparkplug_filters() -> tuple[str, ...]:
     return f"{SPARKPLUG}/+/+/+", f"{SPARKPLUG}/+/+/+/+"
 
 
+def topic(enterprise: str, gateway: str, channel: Channel) -> str:
+    """One of a gateway's own topics."""
+    return f"{ROOT}/{enterprise}/{gateway}/{channel}"
+
+
 def sparkplug_topic(enterprise: str, gateway: str) -> bytes:
     """Where an edge node of Sparkplug B sends its data: the topic that its reader goes by."""
     return f"{SPARKPLUG}/{enterprise}/NDATA/{gateway}".encode()

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hazardloop.devices.readings import Bools, Times
+from hazardloop.ingest import texts
 from hazardloop.ingest.messages import DUP, QOS, RETAIN, Messages, Oversized
+from hazardloop.ingest.texts import Texts
 
 DUE_NOW: Final = float("-inf")
 
@@ -44,8 +46,8 @@ class Batch:
 
     number: int
     generation: int
-    topics: list[bytes] = field(default_factory=list)
-    payloads: list[bytes] = field(default_factory=list)
+    topics: Texts = field(default_factory=lambda: Texts.of(()))
+    payloads: Texts = field(default_factory=lambda: Texts.of(()))
     packet_ids: list[int] = field(default_factory=list)
     flags: bytes = b""
     received_at: Times = field(default_factory=lambda: np.empty(0, np.int64))
@@ -90,8 +92,7 @@ def together(batches: Sequence[Batch]) -> Batch:
     return Batch(
         first.number,
         first.generation,
-        [topic for batch in batches for topic in batch.topics],
-        [payload for batch in batches for payload in batch.payloads],
+        *texts.together([(batch.topics, batch.payloads) for batch in batches]),
         [packet_id for batch in batches for packet_id in batch.packet_ids],
         b"".join(batch.flags for batch in batches),
         np.concatenate([batch.received_at for batch in batches]),
@@ -202,16 +203,16 @@ def _split(messages: Messages, count: int) -> Messages:
         messages.received_at,
         messages.wire_bytes - size,
     )
-    del messages.topics[count:], messages.payloads[count:], messages.packet_ids[count:]
+    messages.topics, messages.payloads = messages.topics[:count], messages.payloads[:count]
+    del messages.packet_ids[count:]
     messages.flags = messages.flags[:count]
     messages.wire_bytes = size
     return rest
 
 
 def _join(parts: list[Messages], batch: Batch) -> None:
+    batch.topics, batch.payloads = texts.together([(part.topics, part.payloads) for part in parts])
     for part in parts:
-        batch.topics += part.topics
-        batch.payloads += part.payloads
         batch.packet_ids += part.packet_ids
     batch.flags = b"".join(part.flags for part in parts)
     instants = np.array([part.received_at for part in parts], np.int64)

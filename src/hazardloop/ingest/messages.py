@@ -1,6 +1,8 @@
 """PUBLISH packets to columns: many at once where they are plain, one by one where they are not."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -11,6 +13,7 @@ from hazardloop.ingest.framing import Frames
 from hazardloop.ingest.packets import MQTT_5
 from hazardloop.ingest.properties import Properties, read_properties, read_varint
 from hazardloop.ingest.reasons import MALFORMED_PACKET, PROTOCOL_ERROR
+from hazardloop.ingest.texts import Texts
 
 RETAIN: Final = 1
 QOS: Final = 6
@@ -25,17 +28,17 @@ class Messages:
     """PUBLISH packets that followed each other, as columns of equal length.
 
     topics: (n,) as they came, not checked to be UTF-8.
-    payloads: (n,).
+    payloads: (n,); in the same buffer as the topics.
     packet_ids: (n,) 1..65,535; 0 = QoS 0, nothing to acknowledge.
     flags: (n,) low nibble of the first byte: DUP 8, QoS 6, RETAIN 1.
     received_at: one instant for all of them, microseconds since 1970-01-01T00:00Z.
     wire_bytes: what they took on the wire.
     """
 
-    topics: list[bytes] = field(default_factory=list)
-    payloads: list[bytes] = field(default_factory=list)
-    packet_ids: list[int] = field(default_factory=list)
-    flags: bytes | bytearray = field(default_factory=bytearray)
+    topics: Texts
+    payloads: Texts
+    packet_ids: list[int]
+    flags: bytes
     received_at: int = 0
     wire_bytes: int = 0
 
@@ -102,12 +105,28 @@ def read_many(frames: Frames, protocol: int, received_at: int) -> Messages | Non
     if np.count_nonzero(packet_id) != np.count_nonzero(certain):
         return None
     return Messages(
-        topics=[data[a:b] for a, b in zip(topic_at.tolist(), topic_end.tolist(), strict=True)],
-        payloads=[data[a:b] for a, b in zip(payload_at.tolist(), frames.ends, strict=True)],
+        topics=Texts(data, topic_at, topic_end),
+        payloads=Texts(data, payload_at, end),
         packet_ids=packet_id.tolist(),
         flags=(header & 0x0F).tobytes(),
         received_at=received_at,
         wire_bytes=frames.ends[-1],
+    )
+
+
+def one_by_one(
+    found: Sequence[tuple[bytes, Publish, bytes]], received_at: int, wire_bytes: int
+) -> Messages:
+    """Columns of packets that were read by themselves: topic, packet, payload of each."""
+    count = len(found)
+    both = Texts.of(chain((topic for topic, _, _ in found), (payload for _, _, payload in found)))
+    return Messages(
+        both[:count],
+        both[count:],
+        [publish.packet_id for _, publish, _ in found],
+        bytes(publish.flags for _, publish, _ in found),
+        received_at,
+        wire_bytes,
     )
 
 

@@ -19,7 +19,15 @@ from hazardloop.ingest.events import (
     Reply,
 )
 from hazardloop.ingest.framing import Cut, Frames, Framing
-from hazardloop.ingest.messages import HEAD, QOS, Messages, Oversized, Publish, read_many, read_one
+from hazardloop.ingest.messages import (
+    HEAD,
+    QOS,
+    Oversized,
+    Publish,
+    one_by_one,
+    read_many,
+    read_one,
+)
 from hazardloop.ingest.packets import MQTT_3_1_1, MQTT_5, Kind
 from hazardloop.ingest.properties import Properties, read_properties, read_varint
 from hazardloop.ingest.reasons import (
@@ -110,31 +118,31 @@ class Session:
             if messages is not None:
                 events.append(messages)
                 return
-        begin = 0
-        for end in frames.ends:
-            kind = frames.data[begin] >> 4
-            if kind == Kind.PUBLISH and self._connected:
-                self._read_publish(frames.data, begin, end, received_at, events)
-            else:
-                self._read_other(frames.data, begin, end, events)
-            begin = end
+        run: list[tuple[bytes, Publish, bytes]] = []
+        begin = size = 0
+        try:
+            for end in frames.ends:
+                kind = frames.data[begin] >> 4
+                if kind == Kind.PUBLISH and self._connected:
+                    run += self._read_publish(frames.data, begin, end, events)
+                    size += end - begin
+                else:
+                    _end_run(run, received_at, size, events)
+                    size = 0
+                    self._read_other(frames.data, begin, end, events)
+                begin = end
+        finally:
+            _end_run(run, received_at, size, events)
 
     def _read_publish(
-        self, data: bytes, begin: int, end: int, received_at: int, events: list[Event]
-    ) -> None:
+        self, data: bytes, begin: int, end: int, events: list[Event]
+    ) -> list[tuple[bytes, Publish, bytes]]:
+        """One message; none if it is a repeat of QoS 2."""
         found = read_one(data, begin, end, self.protocol)
         topic = self._topic(found)
         if found.flags & QOS == 4 and self._is_repeat(found.packet_id, events):
-            return
-        last = events[-1] if events else None
-        if not isinstance(last, Messages) or isinstance(last.flags, bytes):
-            last = Messages(received_at=received_at)
-            events.append(last)
-        last.topics.append(topic)
-        last.payloads.append(data[found.payload_at : end])
-        last.packet_ids.append(found.packet_id)
-        last.flags += bytes((found.flags,))
-        last.wire_bytes += end - begin
+            return []
+        return [(topic, found, data[found.payload_at : end])]
 
     def _pass_by(self, cut: Cut, received_at: int, events: list[Event]) -> None:
         """Report a packet over the limit; what its head does not show stays empty."""
@@ -260,6 +268,15 @@ class Session:
         if self.protocol != MQTT_5 or len(body) <= at:
             return {}
         return read_properties(body, at, len(body))[0]
+
+
+def _end_run(
+    run: list[tuple[bytes, Publish, bytes]], received_at: int, size: int, events: list[Event]
+) -> None:
+    """Gives out the messages read so far, before what came behind them."""
+    if run:
+        events.append(one_by_one(run, received_at, size))
+        run.clear()
 
 
 def _packet_id(body: bytes) -> int:

@@ -36,6 +36,8 @@ def _each(letter: int) -> np.uint64:
 
 
 _ZEROS, _DOTS, _ONES, _HIGH = _each(ZERO), _each(ord(".")), _each(1), _each(0x80)
+_TO_HIGH: Final = _each(0x80 - 10)
+"""Lifts a byte over 9 to the high bit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +60,24 @@ class Plain:
     value: Floats
     boolean: Bools
 
+    def take(self, whole: Bools) -> "Plain":
+        """Only these payloads, with their values."""
+        kept = np.repeat(whole, self.sizes)
+        return Plain(
+            self.which[whole], self.ts_ms[whole], self.seq[whole], self.sizes[whole],
+            self.codes.chosen(np.flatnonzero(kept)), self.value[kept], self.boolean[kept],
+        )  # fmt: skip
+
 
 def read_plain(payloads: Texts, wanted: Bools) -> Plain:
     """What the plain ones among the wanted payloads say.
 
     Args:
-        payloads: n of them.
+        payloads: n of them, each behind the one before it.
         wanted: (n,).
     """
-    quotes = np.flatnonzero(payloads.letters == QUOTE)
+    begin, end = (payloads.start[0], payloads.end[-1]) if len(payloads) else (0, 0)
+    quotes = np.flatnonzero(payloads.letters[begin:end] == QUOTE) + begin
     heads = _read_heads(payloads, wanted, quotes)
     return _read_values(payloads, heads, quotes)
 
@@ -95,8 +106,7 @@ class _Heads:
 
 def _read_heads(payloads: Texts, wanted: Bools, quotes: Places) -> _Heads:
     words, letters = payloads.words, payloads.letters
-    first = np.searchsorted(quotes, payloads.start)
-    count = np.searchsorted(quotes, payloads.end) - first
+    first, count = _quotes_in(payloads, quotes)
     # Six quotes at least, so that the quotes asked for below are all of the same payload.
     which = np.flatnonzero(wanted & (count >= 6) & (count & 1 == 0))
     first, count = first[which], count[which]
@@ -124,6 +134,17 @@ def _read_heads(payloads: Texts, wanted: Bools, quotes: Places) -> _Heads:
     return heads.take(good)
 
 
+def _quotes_in(payloads: Texts, quotes: Places) -> tuple[Places, Places]:
+    """Of each payload its first place in the list of quotes, and how many it has."""
+    first = np.searchsorted(quotes, payloads.start)
+    # Most often there is no quote between two payloads, and this spares a second search.
+    upto = np.append(first[1:], len(quotes))
+    over = np.flatnonzero(upto > first)
+    over = over[quotes[upto[over] - 1] >= payloads.end[over]]
+    upto[over] = np.searchsorted(quotes, payloads.end[over])
+    return first, upto - first
+
+
 def _comma_before(letters: npt.NDArray[np.uint8], place: Places) -> Places:
     """Where the comma stands that comes before what begins at `place`; -1: there is none."""
     comma = place - 1
@@ -132,7 +153,7 @@ def _comma_before(letters: npt.NDArray[np.uint8], place: Places) -> Places:
 
 
 def _stamp(words: Words, at: Places) -> tuple[npt.NDArray[np.int64], Bools]:
-    """The number of 13 digits at each place, and whether there is one that does not begin with 0."""
+    """The 13 digits at each place as a number, and whether they are digits and the first not 0."""
     high, low = words[at] - _ZEROS, words[at + TS_DIGITS - 8] - _ZEROS
     good = _digits_only(high) & _digits_only(low) & (high & np.uint64(0xFF) != 0)
     return _eight(high) * 10**5 + _eight(low) % 10**5, good
@@ -161,22 +182,18 @@ def _read_values(payloads: Texts, heads: _Heads, quotes: Places) -> Plain:
     start = code_end + 2
     start += letters[start] == SPACE
     following = quotes[np.minimum(opening + 2, len(quotes) - 1)]
-    end = np.where(last, payloads.end[heads.which][of_head] - 2, _comma_before(letters, following))
+    end = np.where(
+        last, (payloads.end[heads.which] - 2)[of_head], _comma_before(letters, following)
+    )
     value, boolean, good = _values(payloads, start, end)
     good &= letters[code_end + 1] == COLON
     codes = Texts(payloads.data, code_start, code_end)
+    plain = Plain(heads.which, heads.ts_ms, heads.seq, heads.sizes, codes, value, boolean)
+    if good.all():
+        return plain
     whole = np.ones(len(heads.which), np.bool_)
     whole[of_head[~good]] = False
-    if whole.all():
-        return Plain(
-            heads.which, heads.ts_ms, heads.seq, heads.sizes, codes, value, boolean
-        )
-    kept = whole[of_head]
-    heads = heads.take(whole)
-    return Plain(
-        heads.which, heads.ts_ms, heads.seq, heads.sizes, codes.chosen(np.flatnonzero(kept)),
-        value[kept], boolean[kept],
-    )  # fmt: skip
+    return plain.take(whole)
 
 
 def _values(payloads: Texts, start: Places, end: Places) -> tuple[Floats, Bools, Bools]:
@@ -249,7 +266,7 @@ def _right_aligned(word: Words, size: Places) -> Words:
 
 
 def _dots(word: Words) -> Words:
-    """The high bit of each letter that is a dot; of a letter before it perhaps too.
+    """The high bit of each letter that is a dot; of a `/` behind it perhaps too.
 
     Source: the test for a zero byte of Mycroft (1987), as in "Hacker's Delight", 6-1.
     """
@@ -270,7 +287,8 @@ def _without(word: Words, dots: Words) -> Words:
 
 def _digits_only(word: Words) -> Bools:
     """Whether each of the eight bytes is 0 to 9."""
-    return ((word | (word + _each(0x76))) & _HIGH) == 0
+    digits: Bools = ((word | (word + _TO_HIGH)) & _HIGH) == 0
+    return digits
 
 
 def _eight(word: Words) -> npt.NDArray[np.int64]:

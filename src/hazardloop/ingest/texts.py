@@ -19,7 +19,8 @@ PADDING: Final = bytes(16)
 class Texts(Sequence[bytes]):
     """Byte strings; text n is `data[start[n]:end[n]]`.
 
-    `data` begins and ends with `PADDING`.
+    `words` and `word` are for `data` that begins and ends with `PADDING`, as `of` and `together`
+    make it.
     """
 
     data: bytes
@@ -52,6 +53,10 @@ class Texts(Sequence[bytes]):
         """The texts at these places, in that order."""
         return Texts(self.data, self.start[at], self.end[at])
 
+    def moved(self, by: int) -> tuple[Places, Places]:
+        """Where they start and end once their data stands so much later."""
+        return self.start + by, self.end + by
+
     @cached_property
     def letters(self) -> npt.NDArray[np.uint8]:
         """(bytes of data,)."""
@@ -67,31 +72,43 @@ class Texts(Sequence[bytes]):
         """(n,) letters in each."""
         return self.end - self.start
 
-    @property
-    def most_words(self) -> int:
-        """Words in the longest of them."""
-        return (int(self.size.max(initial=0)) + 7) // 8
+    def word_columns(self) -> list[Words]:
+        """Letters 8n and following of each text as column n; 0 stands behind the last letter."""
+        most, least = int(self.size.max(initial=0)), int(self.size.min(initial=0))
+        columns = []
+        for begin in range(0, most, 8):
+            column = self.words[np.minimum(self.start + begin, len(self.data) - 8)]
+            if least < begin + 8:
+                column &= KEPT[np.clip(self.size - begin, 0, 8)]
+            columns.append(column)
+        return columns
 
-    def word(self, nth: int) -> Words:
-        """(n,) letters 8 * nth and following of each text; 0 stands behind its last."""
-        place = np.minimum(self.start + 8 * nth, len(self.data) - 8)
-        return self.words[place] & KEPT[np.clip(self.size - 8 * nth, 0, 8)]
+
+def together(parts: Sequence[tuple[Texts, Texts]]) -> tuple[Texts, Texts]:
+    """All the first ones and all the second ones, in one buffer; those of a part share theirs."""
+    pieces, firsts, seconds, size = [PADDING], [], [], len(PADDING)
+    for first, second in parts:
+        if len(first):
+            begin = min(int(first.start[0]), int(second.start[0]))
+            piece = first.data[begin : max(int(first.end[-1]), int(second.end[-1]))]
+            firsts.append(first.moved(size - begin))
+            seconds.append(second.moved(size - begin))
+            pieces.append(piece)
+            size += len(piece)
+    data = b"".join((*pieces, PADDING))
+    return _concatenated(data, firsts), _concatenated(data, seconds)
+
+
+def _concatenated(data: bytes, places: Sequence[tuple[Places, Places]]) -> Texts:
+    if not places:
+        return Texts.of(())
+    return Texts(data, *(np.concatenate(column) for column in zip(*places, strict=True)))
 
 
 KEPT: Final = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)
 """Masks that keep the first n letters of a word."""
 _SPREAD: Final = np.uint64(0x9E3779B97F4A7C15)
 """2**64 divided by the golden ratio: Knuth's multiplicative hashing."""
-
-
-def _hashed(group: npt.NDArray[np.int64], texts: Texts) -> Words:
-    """(n,) the same for the same pair, whatever stands beside it."""
-    hashed = (group.astype(np.uint64) + texts.size.astype(np.uint64) * _SPREAD) * _SPREAD
-    for nth in range(texts.most_words):
-        mixed = (hashed ^ texts.word(nth)) * _SPREAD
-        mixed ^= mixed >> np.uint64(29)
-        hashed = np.where(texts.size > 8 * nth, mixed, hashed)
-    return hashed * _SPREAD
 
 
 class TextTable:
@@ -101,18 +118,19 @@ class TextTable:
     that of another is not found.
     """
 
-    def __init__(self, group: npt.NDArray[np.int64], texts: Texts) -> None:
+    def __init__(self, group: Places, texts: Texts) -> None:
         """`group`: (n,) of each text; each pair once."""
         self._group = group
-        self._texts = texts
-        self._hash = _hashed(group, texts)
-        size = 1 << max(4, int(2 * len(texts)).bit_length())
-        self._mask = size - 1
-        self._slots = np.full(size, -1, np.int32)
+        self._size = texts.size
+        self._columns = texts.word_columns()
+        self._hash = _hashed(group, texts.size, self._columns)
+        places = 1 << max(4, (2 * len(texts)).bit_length())
+        self._mask = np.int64(places - 1)
+        self._slots = np.full(places, -1, np.int32)
         self._fill()
 
     def _fill(self) -> None:
-        left = np.arange(len(self._texts), dtype=np.int32)
+        left = np.arange(len(self._hash), dtype=np.int32)
         place = self._places(self._hash)
         while len(left):
             free = self._slots[place] < 0
@@ -123,35 +141,33 @@ class TextTable:
     def _places(self, hashed: Words) -> Places:
         return (hashed >> np.uint64(32)).astype(np.int64) & self._mask
 
-    def _same(
-        self,
-        number: npt.NDArray[np.int32],
-        group: npt.NDArray[np.int64],
-        texts: Texts,
-        at: Places,
-    ) -> npt.NDArray[np.bool_]:
-        """Whether entry `number` is that group, and text number `at` of `texts`."""
-        known, asked = self._texts.chosen(number), texts.chosen(at)
-        same = (self._group[number] == group) & (known.size == asked.size)
-        for nth in range(asked.most_words):
-            same &= known.word(nth) == asked.word(nth)
-        return same
-
-    def find(self, group: npt.NDArray[np.int64], texts: Texts) -> npt.NDArray[np.int32]:
+    def find(self, group: Places, texts: Texts) -> npt.NDArray[np.int32]:
         """(n,) numbers of these pairs; -1: not in the table."""
-        found = np.full(len(texts), -1, np.int32)
-        if len(self._texts) == 0:
-            return found
-        hashed = _hashed(group, texts)
-        left, place = np.arange(len(texts)), self._places(hashed)
+        if len(self._hash) == 0:
+            return np.full(len(texts), -1, np.int32)
+        columns = texts.word_columns()
+        hashed = _hashed(group, texts.size, columns)
+        place = self._places(hashed)
+        found = self._slots[place]
+        left = np.flatnonzero((found >= 0) & (self._hash[found] != hashed))
+        place = place[left]
         while len(left):
-            number = self._slots[place]
-            there = number >= 0
-            hit = there & (self._hash[number] == hashed[left])
-            found[left[hit]] = number[hit]
-            on = there & ~hit
-            left, place = left[on], (place[on] + 1) & self._mask
-        sure = found >= 0
-        sure[sure] = self._same(found[sure], group[sure], texts, np.flatnonzero(sure))
-        found[~sure] = -1
-        return found
+            place = (place + 1) & self._mask
+            number = found[left] = self._slots[place]
+            on = (number >= 0) & (self._hash[number] != hashed[left])
+            left, place = left[on], place[on]
+        same = (found >= 0) & (self._group[found] == group) & (self._size[found] == texts.size)
+        for known, asked in zip(self._columns, columns, strict=False):
+            same &= known[found] == asked
+        return np.where(same, found, np.int32(-1))
+
+
+def _hashed(group: Places, size: Places, columns: Sequence[Words]) -> Words:
+    """(n,) the same for the same pair, whatever stands beside it."""
+    hashed = (group.astype(np.uint64) + size.astype(np.uint64) * _SPREAD) * _SPREAD
+    least = int(size.min(initial=0))
+    for nth, column in enumerate(columns):
+        mixed = (hashed ^ column) * _SPREAD
+        mixed ^= mixed >> np.uint64(29)
+        hashed = mixed if least > 8 * nth else np.where(size > 8 * nth, mixed, hashed)
+    return hashed * _SPREAD

@@ -13,7 +13,7 @@ from hazardloop.devices.instants import microseconds_of, utc
 from hazardloop.devices.readings import NEVER
 from hazardloop.ingest import balance_store, retry_store
 from hazardloop.ingest import store as reading_store
-from hazardloop.ingest.decoding import StatusSaid
+from hazardloop.ingest.opening import StatusSaid
 from hazardloop.service.database import Connection, SteadyConnection, ensure_partitions
 from hazardloop.service.work import Work
 

@@ -13,7 +13,7 @@ from hazardloop.devices.readings import Rows
 from hazardloop.devices.registry import Registry
 from hazardloop.devices.store import Changes
 from hazardloop.ingest.arrivals import Senders
-from hazardloop.ingest.decoding import Routes, routes_of
+from hazardloop.ingest.routing import Routes, routes_of
 from hazardloop.service.database import Connection
 from hazardloop.service.settings import Settings
 

@@ -9,8 +9,8 @@ from hazardloop.devices.readings import Readings, no_readings
 from hazardloop.devices.registry import Registry
 from hazardloop.ingest.arrivals import Arrivals, no_arrivals
 from hazardloop.ingest.batching import Batch
-from hazardloop.ingest.decoding import StatusSaid
 from hazardloop.ingest.letters import Refusal
+from hazardloop.ingest.opening import StatusSaid
 from hazardloop.ingest.retries import RetryOutcome
 from hazardloop.ingest.store import CountedLetters, DeadLetter
 

@@ -12,7 +12,9 @@ from hazardloop.devices.drafting import build_registry
 from hazardloop.devices.readings import Quality
 from hazardloop.devices.registry import GatewayRecord, PointRecord, Registry
 from hazardloop.devices.wire import LARGEST_PAYLOAD, Reason
-from hazardloop.ingest.decoding import Intake, decode, routes_of
+from hazardloop.ingest.decoding import Intake, decode
+from hazardloop.ingest.routing import routes_of
+from hazardloop.ingest.texts import Texts
 
 NOW_US = 1_795_300_000_000_000
 NOW_MS = NOW_US // 1000
@@ -53,8 +55,8 @@ ROUTES = routes_of(district())
 
 def take(*messages: tuple[str, bytes]) -> Intake:
     return decode(
-        [topic.encode() for topic, _ in messages],
-        [payload for _, payload in messages],
+        Texts.of(topic.encode() for topic, _ in messages),
+        Texts.of(payload for _, payload in messages),
         np.full(len(messages), NOW_US),
         ROUTES,
     )

@@ -13,9 +13,11 @@ import numpy as np
 from hazardloop.ingest import packets
 from hazardloop.ingest import store as reading_store
 from hazardloop.ingest.batching import BatchLimits, Gathering
-from hazardloop.ingest.decoding import Intake, decode, routes_of
+from hazardloop.ingest.decoding import Intake, decode
 from hazardloop.ingest.messages import Messages
 from hazardloop.ingest.mqtt import Session
+from hazardloop.ingest.routing import routes_of
+from hazardloop.ingest.texts import Texts
 from hazardloop.service.benches.load import Load, machine, registry_of, start_ms_of
 from hazardloop.service.database import connect, migrate
 from hazardloop.service.embedded.postgres import EmbeddedPostgres
@@ -31,16 +33,17 @@ def bench_decode(load: Load) -> dict[str, Any]:
     routes = routes_of(registry_of(load))
     start_ms = start_ms_of(load)
     said = list(load.all_messages(start_ms))
-    topics = [topic.encode() for topic, _ in said]
-    payloads = [payload for _, payload in said]
-    received = np.full(len(said), time.time_ns() // 1000)
+    received = np.full(BATCH, time.time_ns() // 1000)
+    batches = [
+        (Texts.of(topic.encode() for topic, _ in part), Texts.of(payload for _, payload in part))
+        for part in (said[at : at + BATCH] for at in range(0, len(said), BATCH))
+    ]
 
     def once() -> int:
-        found = 0
-        for at in range(0, len(said), BATCH):
-            part = slice(at, at + BATCH)
-            found += _good(decode(topics[part], payloads[part], received[part], routes))
-        return found
+        return sum(
+            _good(decode(topics, payloads, received[: len(topics)], routes))
+            for topics, payloads in batches
+        )
 
     return _figures("decode", load, once)
 
@@ -90,7 +93,10 @@ async def _store(load: Load, conninfo: str) -> dict[str, Any]:
     said = list(load.all_messages(start_ms_of(load)))
     received = np.full(len(said), time.time_ns() // 1000)
     intake = decode(
-        [t.encode() for t, _ in said], [p for _, p in said], received, routes_of(registry)
+        Texts.of(t.encode() for t, _ in said),
+        Texts.of(p for _, p in said),
+        received,
+        routes_of(registry),
     )
     async with await connect(conninfo, "bench") as connection:
         began, cpu = time.perf_counter(), time.process_time()
