@@ -4,9 +4,9 @@ Nothing the field sends can raise here, and one bad value never costs its good n
 messages are read all at once, as columns; every other one is opened by itself.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,18 @@ class Sequences:
 
 
 @dataclass(frozen=True, slots=True)
+class Stamps:
+    """What the clocks of gateways said in live messages, before anybody judged it.
+
+    message: (m,) index in the batch; gateway_id: (m,); at_us: (m,) us since the Unix epoch.
+    """
+
+    message: Rows
+    gateway_id: Rows
+    at_us: Times
+
+
+@dataclass(frozen=True, slots=True)
 class Intake:
     """What a batch of messages held."""
 
@@ -52,6 +64,7 @@ class Intake:
     rejects: list[Reject]
     statuses: list[StatusSaid]
     sequences: Sequences
+    stamps: Stamps
     wishes: list[Wish]
     """To be published to gateways."""
 
@@ -67,19 +80,27 @@ def decode(topics: Texts, payloads: Texts, received_at: Times, routes: Routes) -
     """
     plain = [_read_span(part, topics, payloads, routes) for part in _spans(payloads)]
     left = np.ones(len(topics), np.bool_)
-    for _, _, taken in plain:
-        left[taken] = False
+    for each in plain:
+        left[each.taken] = False
     opened = Opened()
     for at in np.flatnonzero(left).tolist():
         opened.open(at, topics[at], payloads[at], int(received_at[at]), routes)
-    values = [said for said, _, _ in plain]
+    values = [each.values for each in plain]
     if len(opened.values) or not plain:
         values.append(_opened_values(opened, routes.registry))
     said = _together(_Values, values)
     if len(opened.values):
         said = said.take(np.argsort(said.message, kind="stable"))
-    numbers = [*(numbers for _, numbers, _ in plain), _opened_numbers(opened)]
-    return _judged(said, opened, _together(Sequences, numbers), received_at, routes.registry)
+    return Intake(
+        _kept(said, opened.rejects, received_at, routes.registry),
+        by_message_and_reason(opened.rejects),
+        opened.statuses,
+        _together(
+            Sequences, [*(each.sequences for each in plain), _opened(Sequences, opened.numbered)]
+        ),
+        _together(Stamps, [*(each.stamps for each in plain), _opened(Stamps, opened.stamped)]),
+        opened.wishes,
+    )
 
 
 def _spans(payloads: Texts) -> Iterator[slice]:
@@ -110,7 +131,8 @@ class _Values:
         return _Values(*(getattr(self, column)[which] for column in self.__slots__))
 
 
-Columns = TypeVar("Columns", _Values, Sequences)
+Columns = TypeVar("Columns", _Values, Sequences, Stamps)
+Noted = TypeVar("Noted", Sequences, Stamps)
 
 
 def _together(form: type[Columns], parts: Sequence[Columns]) -> Columns:
@@ -122,56 +144,70 @@ def _together(form: type[Columns], parts: Sequence[Columns]) -> Columns:
     )
 
 
-def _read_span(
-    part: slice, topics: Texts, payloads: Texts, routes: Routes
-) -> tuple[_Values, Sequences, Places]:
-    """What the plain messages of known points say, what they are numbered, and which they are."""
+@dataclass(frozen=True, slots=True)
+class _AtOnce:
+    """What the plain messages of known points say, and which they are."""
+
+    taken: Places
+    values: _Values
+    sequences: Sequences
+    stamps: Stamps
+
+
+def _read_span(part: slice, topics: Texts, payloads: Texts, routes: Routes) -> _AtOnce:
+    """What can be read at once of these messages."""
     topics, payloads = topics[part], payloads[part]
     number = routes.topics.find(np.full(len(topics), OURS), topics)
     plain = read_plain(payloads, (number >= 0) & (payloads.size <= wire.LARGEST_PAYLOAD))
-    number = number[plain.which]
-    of_message = np.repeat(np.arange(len(number)), plain.sizes)
-    group = (number // len(CHANNELS)).astype(np.int64)[of_message]
-    row = routes.rows[routes.codes.find(group, plain.codes)]
-    plain, row, of_message, number = _of_known_points(plain, row, of_message, number, routes)
+    number = number[plain.which].astype(np.int64)
+    spread = _spread_over(plain.sizes)
+    row = routes.rows[routes.codes.find(spread(number // len(CHANNELS)), plain.codes)]
+    good = _fitting(plain, row, spread, routes.registry)
+    if not good.all():
+        whole = np.logical_and.reduceat(good, np.cumsum(plain.sizes) - plain.sizes)
+        row, number, plain = row[spread(whole)], number[whole], plain.take(whole)
+        spread = _spread_over(plain.sizes)
     taken = plain.which + part.start
-    message = taken.astype(np.int32)
-    said = _Values(
-        message[of_message],
+    message, at_us = taken.astype(np.int32), plain.ts_ms * 1000
+    flags = _FLAGS[number % len(CHANNELS)]
+    gateway_id = routes.gateway_id[number // len(CHANNELS)]
+    numbered, live = plain.seq >= 0, flags == 0
+    values = _Values(
+        spread(message),
         row,
-        (plain.ts_ms * 1000)[of_message],
-        _FLAGS[number % len(CHANNELS)][of_message],
+        spread(at_us),
+        spread(flags),
         plain.value,
         np.zeros(len(row), np.bool_),
     )
-    numbered = plain.seq >= 0
-    gateway_id = routes.gateway_id[number[numbered] // len(CHANNELS)]
-    return said, Sequences(message[numbered], gateway_id, plain.seq[numbered]), taken
+    return _AtOnce(
+        taken,
+        values,
+        Sequences(message[numbered], gateway_id[numbered], plain.seq[numbered]),
+        Stamps(message[live], gateway_id[live], at_us[live]),
+    )
 
 
-def _of_known_points(
-    plain: Plain, row: Rows, of_message: Places, number: Rows, routes: Routes
-) -> tuple[Plain, Rows, Places, Rows]:
-    """Only the messages in which each value is of a point that takes it, and no two of the same."""
+def _spread_over(sizes: Places) -> Callable[[npt.NDArray[Any]], npt.NDArray[Any]]:
+    """What gives each value what belongs to its message, which has so many of them."""
+    if len(sizes) == sizes.sum():  # one each, as most have
+        return lambda column: column
+    return lambda column: np.repeat(column, sizes)
+
+
+def _fitting(
+    plain: Plain, row: Rows, spread: Callable[[Places], npt.NDArray[Any]], registry: Registry
+) -> Bools:
+    """(v,) which values are of a point that takes them and that their message names once."""
     good = row >= 0
-    good[good] = ~plain.boolean[good] | routes.registry.boolean[row[good]]
-    if len(row) > len(number):
-        good &= ~_said_twice(of_message, row)
-    if good.all():
-        return plain, row, of_message, number
-    whole = np.ones(len(number), np.bool_)
-    whole[of_message[~good]] = False
-    plain, row, number = plain.take(whole), row[whole[of_message]], number[whole]
-    return plain, row, np.repeat(np.arange(len(number)), plain.sizes), number
-
-
-def _said_twice(of_message: Places, row: Rows) -> Bools:
-    """(v,) which values are of a point that their message names before or again."""
-    order = np.argsort(of_message << 32 | row)
-    same = (of_message[order[1:]] == of_message[order[:-1]]) & (row[order[1:]] == row[order[:-1]])
-    twice = np.zeros(len(row), np.bool_)
-    twice[order[1:][same]] = True
-    return twice
+    if plain.boolean.any():
+        good &= ~plain.boolean | registry.boolean[row]
+    if len(row) > len(plain.which):
+        pairs = spread(np.arange(len(plain.which))) << 32 | row
+        order = np.argsort(pairs)
+        same = pairs[order[1:]] == pairs[order[:-1]]
+        good[order[1:][same]] = False
+    return good
 
 
 def _opened_values(opened: Opened, registry: Registry) -> _Values:
@@ -184,27 +220,19 @@ def _opened_values(opened: Opened, registry: Registry) -> _Values:
     return _Values(message, row, observed_at, quality, value, misfit)
 
 
-def _opened_numbers(opened: Opened) -> Sequences:
-    message, gateway_id, seq = np.array(opened.numbered, np.int64).reshape(-1, 3).T
-    return Sequences(message.astype(np.int32), gateway_id.astype(np.int32), seq)
+def _opened(form: type[Noted], noted: list[tuple[int, int, int]]) -> Noted:
+    message, gateway_id, number = np.array(noted, np.int64).reshape(-1, 3).T
+    return form(message.astype(np.int32), gateway_id.astype(np.int32), number)
 
 
-def _judged(
-    said: _Values, opened: Opened, sequences: Sequences, received_at: Times, registry: Registry
-) -> Intake:
-    """What is to be kept, with all that a look at time and value can tell."""
+def _kept(said: _Values, rejects: list[Reject], received_at: Times, registry: Registry) -> Readings:
+    """What is to be kept, with all that a look at time and value can tell; rejects for the rest."""
     message, row, observed_at, quality, value = (
         said.message, said.row, said.observed_at, said.quality, said.value,
     )  # fmt: skip
-    received, rejects = received_at[message], opened.rejects
+    received = received_at[message]
     keep = judge_times(row, observed_at, received, quality, message, registry, rejects)
     keep &= ~said.misfit
     judge_values(row, value, quality, message, keep, registry, rejects)
     readings = Readings(row, observed_at, received, value, quality, message)
-    return Intake(
-        readings if keep.all() else readings.take(keep),
-        by_message_and_reason(rejects),
-        opened.statuses,
-        sequences,
-        opened.wishes,
-    )
+    return readings if keep.all() else readings.take(keep)

@@ -163,7 +163,7 @@ def judge_values(
 
 
 def by_message_and_reason(rejects: Iterable[Reject]) -> list[Reject]:
-    """One reject for each message and reason, in the order of messages; names the first readings."""
+    """One reject for each message and reason, in their order; it names the first few readings."""
     by_reason: dict[tuple[int, Reason], list[Reject]] = {}
     for reject in sorted(rejects, key=lambda reject: reject.message):
         by_reason.setdefault((reject.message, reject.reason), []).append(reject)

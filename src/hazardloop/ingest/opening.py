@@ -36,6 +36,8 @@ class Opened:
     values: list[Value] = field(default_factory=list)
     numbered: list[tuple[int, int, int]] = field(default_factory=list)
     """Message, gateway_id, its number."""
+    stamped: list[tuple[int, int, int]] = field(default_factory=list)
+    """Message, gateway_id, us, of what was said live with a time."""
     rejects: list[Reject] = field(default_factory=list)
     statuses: list[StatusSaid] = field(default_factory=list)
     wishes: list[Wish] = field(default_factory=list)
@@ -120,6 +122,8 @@ class _Taking:
             detail = f"ts: {said.ts!r:.40} is not milliseconds since 1970 or RFC 3339 with offset"
             self.refuse(Reason.BAD_SHAPE, detail, len(said.values) - len(strange))
             return
+        if at_us != NEVER and flags == 0:
+            opened.stamped.append((self.message, self.gateway.gateway_id, at_us))
         for code, value in said.values.items():
             if (row := known.get(code)) is not None:
                 opened.messages.append(self.message)

@@ -108,9 +108,11 @@ def _read_heads(payloads: Texts, wanted: Bools, quotes: Places) -> _Heads:
     words, letters = payloads.words, payloads.letters
     first, count = _quotes_in(payloads, quotes)
     # Six quotes at least, so that the quotes asked for below are all of the same payload.
-    which = np.flatnonzero(wanted & (count >= 6) & (count & 1 == 0))
-    first, count = first[which], count[which]
-    start = payloads.start[which]
+    may = wanted & (count >= 6) & (count & 1 == 0)
+    which = np.flatnonzero(may)
+    if len(which) < len(may):
+        payloads, first, count = payloads.chosen(which), first[which], count[which]
+    start = payloads.start
     stamp = start + 6
     stamp += letters[stamp] == SPACE
     ts_ms, is_number = _stamp(words, stamp)
@@ -121,17 +123,17 @@ def _read_heads(payloads: Texts, wanted: Bools, quotes: Places) -> _Heads:
     word = words[second]
     numbered = (word & KEPT[6] == _SEQ) & (count >= 8)
     seq, is_seq = _sequence(payloads, quotes, first, second, numbered)
-    third = np.where(numbered, quotes[first + np.where(numbered, 4, 2)], second)
+    third = quotes[first + 2 + 2 * numbered]
     good &= is_seq & (words[third] == _VALUES) & (letters[third + 8] == COLON)
     brace = third + 9
     brace += letters[brace] == SPACE
-    opening = np.where(numbered, 6, 4)
+    opening = 4 + 2 * numbered
     first += opening
     good &= (letters[brace] == OPEN) & (quotes[first] == brace + 1)
-    end = payloads.end[which]
+    end = payloads.end
     good &= (letters[end - 1] == CLOSE) & (letters[end - 2] == CLOSE)
-    heads = _Heads(which, ts_ms, np.where(numbered, seq, -1), first, (count - opening) // 2)
-    return heads.take(good)
+    heads = _Heads(which, ts_ms, seq, first, (count - opening) >> 1)
+    return heads if good.all() else heads.take(good)
 
 
 def _quotes_in(payloads: Texts, quotes: Places) -> tuple[Places, Places]:
@@ -156,107 +158,117 @@ def _stamp(words: Words, at: Places) -> tuple[npt.NDArray[np.int64], Bools]:
     """The 13 digits at each place as a number, and whether they are digits and the first not 0."""
     high, low = words[at] - _ZEROS, words[at + TS_DIGITS - 8] - _ZEROS
     good = _digits_only(high) & _digits_only(low) & (high & np.uint64(0xFF) != 0)
-    return _eight(high) * 10**5 + _eight(low) % 10**5, good
+    return _eight(high & KEPT[5]) * 10**5 + _eight(low), good
 
 
 def _sequence(
     payloads: Texts, quotes: Places, first: Places, second: Places, numbered: Bools
 ) -> tuple[npt.NDArray[np.int64], Bools]:
-    """The number behind `"seq":`, and whether it is one, or was not to be."""
+    """The number behind `"seq":`, -1 where there is none; whether it is plain."""
+    if not numbered.any():
+        return np.full(len(first), -1), ~numbered
     start = second + 6
     start += payloads.letters[start] == SPACE
-    end = _comma_before(payloads.letters, quotes[first + np.where(numbered, 4, 2)])
-    number = _decimals(payloads, start, end)
-    good = number.good & (number.fraction == 0)
-    return number.digits, good | ~numbered
+    end = _comma_before(payloads.letters, quotes[first + 4 * numbered])
+    number, good = _whole(payloads, start, end)
+    return np.where(numbered, number, -1), good | ~numbered
+
+
+def _whole(payloads: Texts, start: Places, end: Places) -> tuple[npt.NDArray[np.int64], Bools]:
+    """The whole numbers of at most 15 digits from `start` to `end`, and whether they are."""
+    size, end, good = _sized(start, end, MOST_DIGITS)
+    low = _right_aligned(payloads.words[end - 8], np.minimum(size, 8)) - _ZEROS
+    good &= _digits_only(low) & ((size == 1) | (payloads.letters[start] != ZERO))
+    number = _eight(low)
+    if int(size.max(initial=0)) > 8:
+        high = _right_aligned(payloads.words[end - 16], np.maximum(size - 8, 0)) - _ZEROS
+        good &= _digits_only(high)
+        number += _eight(high) * 10**8
+    return number, good
+
+
+def _sized(start: Places, end: Places, most: int) -> tuple[Places, Places, Bools]:
+    """Size and end of what may be numbers of 1 to `most` letters; harmless ones for the others."""
+    size = end - start
+    good = (size >= 1) & (size <= most)
+    if good.all():
+        return size, end, good
+    return np.where(good, size, 1), np.where(good, end, 16), good
 
 
 def _read_values(payloads: Texts, heads: _Heads, quotes: Places) -> Plain:
-    of_head = np.repeat(np.arange(len(heads.which)), heads.sizes)
-    ends = np.cumsum(heads.sizes)
-    nth = np.arange(len(of_head)) - (ends - heads.sizes)[of_head]
-    last = nth == heads.sizes[of_head] - 1
-    opening = heads.first[of_head] + 2 * nth
+    final = payloads.end[heads.which] - 2
+    if len(final) == heads.sizes.sum():
+        opening, last = heads.first, np.True_
+    else:
+        of_head = np.repeat(np.arange(len(final)), heads.sizes)
+        ends = np.cumsum(heads.sizes)
+        nth = np.arange(len(of_head)) - (ends - heads.sizes)[of_head]
+        opening, final = heads.first[of_head] + 2 * nth, final[of_head]
+        last = nth == (heads.sizes - 1)[of_head]
     code_start, code_end = quotes[opening] + 1, quotes[opening + 1]
     letters = payloads.letters
     start = code_end + 2
     start += letters[start] == SPACE
-    following = quotes[np.minimum(opening + 2, len(quotes) - 1)]
-    end = np.where(
-        last, (payloads.end[heads.which] - 2)[of_head], _comma_before(letters, following)
-    )
+    end = final
+    if not last.all():
+        following = quotes[np.minimum(opening + 2, len(quotes) - 1)]
+        end = np.where(last, final, _comma_before(letters, following))
     value, boolean, good = _values(payloads, start, end)
     good &= letters[code_end + 1] == COLON
     codes = Texts(payloads.data, code_start, code_end)
     plain = Plain(heads.which, heads.ts_ms, heads.seq, heads.sizes, codes, value, boolean)
     if good.all():
         return plain
-    whole = np.ones(len(heads.which), np.bool_)
-    whole[of_head[~good]] = False
-    return plain.take(whole)
+    return plain.take(np.logical_and.reduceat(good, np.cumsum(heads.sizes) - heads.sizes))
 
 
 def _values(payloads: Texts, start: Places, end: Places) -> tuple[Floats, Bools, Bools]:
     """What is said from `start` to `end`, whether it is true or false, whether it is plain."""
     letters, words = payloads.letters, payloads.words
     negative = letters[start] == MINUS
-    number = _decimals(payloads, start + negative, end)
-    value = number.digits / TENS[number.fraction]
-    value = np.where(negative, -value, value)
+    value, good = _decimals(payloads, start + negative, end)
+    value[negative] *= -1
+    if good.all():
+        return value, ~good, good
     word, size = words[start], end - start
     true = (size == 4) & (word & KEPT[4] == _TRUE)
-    false = (size == 5) & (word & KEPT[5] == _FALSE)
-    boolean = true | false
-    if boolean.any():
-        value = np.where(boolean, true, value)
-    return value, boolean, number.good | boolean
+    boolean = true | ((size == 5) & (word & KEPT[5] == _FALSE))
+    return np.where(boolean, true, value), boolean, good | boolean
 
 
-@dataclass(frozen=True, slots=True)
-class _Decimals:
-    """Numbers without sign: `digits` without the dot, of which `fraction` stand behind it.
-
-    Where not `good` it is no such number, and the rest means nothing.
-    """
-
-    digits: npt.NDArray[np.int64]
-    fraction: Places
-    good: Bools
-
-
-def _decimals(payloads: Texts, start: Places, end: Places) -> _Decimals:
-    """The numbers that stand from `start` to `end`; JSON's grammar, no exponent.
+def _decimals(payloads: Texts, start: Places, end: Places) -> tuple[Floats, Bools]:
+    """The numbers without sign from `start` to `end`; JSON's grammar, no exponent.
 
     Eight letters are read at a time, the last ones first; what stands before `start` becomes 0.
+    Where it is no such number, which the second column says, the first means nothing.
     """
-    size = end - start
-    good = (size >= 1) & (size <= 16)
-    end = np.where(good, end, 16)
-    size = np.where(good, size, 1)
+    size, end, good = _sized(start, end, MOST_DIGITS + 1)
     low = _right_aligned(payloads.words[end - 8], np.minimum(size, 8))
+    dots = _dots(low)
+    count, behind = np.bitwise_count(dots), 7 - _before(dots)
+    low = _without(low, dots)
+    good &= _digits_only(low)
+    digits = _eight(low)
     if int(size.max(initial=0)) > 8:
         high = _right_aligned(payloads.words[end - 16], np.maximum(size - 8, 0))
-        dots_low, dots_high = _dots(low), _dots(high)
-        dots = np.bitwise_count(dots_low) + np.bitwise_count(dots_high)
-        behind = np.where(dots_low != 0, _behind(dots_low), 8 + _behind(dots_high))
-        high = _without(high, dots_high)
-        low = _without(low, dots_low)
-        good &= _digits_only(high) & _digits_only(low)
-        digits = _eight(high) * 10**8 + _eight(low)
-    else:
-        dots_low = _dots(low)
-        dots, behind = np.bitwise_count(dots_low), _behind(dots_low)
-        low = _without(low, dots_low)
-        good &= _digits_only(low)
-        digits = _eight(low)
-    dotted = dots == 1
+        dots = _dots(high)
+        behind = np.where(count == 0, 15 - _before(dots), behind)
+        count += np.bitwise_count(dots)
+        high = _without(high, dots)
+        good &= _digits_only(high)
+        digits += _eight(high) * 10**8
+    dotted = count == 1
+    good &= (count <= 1) & (size <= MOST_DIGITS + dotted)
     fraction = np.where(dotted, behind, 0)
-    right = digits % TENS[fraction]
+    power = TENS[fraction]
+    right = digits % power
+    # The digits stand with a 0 in place of the dot: those before it are ten times too large.
     digits = np.where(dotted, (digits - right) // 10 + right, digits)
     whole = size - fraction - dotted
-    good &= (dots <= 1) & (whole >= 1) & (fraction >= dotted) & (whole + fraction <= MOST_DIGITS)
+    good &= (whole >= 1) & (fraction >= dotted)
     good &= (whole == 1) | (payloads.letters[start] != ZERO)
-    return _Decimals(digits, fraction, good)
+    return digits / power, good
 
 
 def _right_aligned(word: Words, size: Places) -> Words:
@@ -274,10 +286,10 @@ def _dots(word: Words) -> Words:
     return (other - _ONES) & ~other & _HIGH
 
 
-def _behind(dots: Words) -> Places:
-    """How many letters stand behind the dot."""
-    below = np.bitwise_count((dots & (~dots + np.uint64(1))) - np.uint64(1)).astype(np.int64)
-    return 7 - (below >> 3)
+def _before(dots: Words) -> Places:
+    """How many letters stand before the first dot; 8 where there is none."""
+    before: Places = np.bitwise_count((dots & -dots) - np.uint64(1)).astype(np.int64) >> 3
+    return before
 
 
 def _without(word: Words, dots: Words) -> Words:

@@ -109,6 +109,8 @@ KEPT: Final = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)
 """Masks that keep the first n letters of a word."""
 _SPREAD: Final = np.uint64(0x9E3779B97F4A7C15)
 """2**64 divided by the golden ratio: Knuth's multiplicative hashing."""
+_FACTORS: Final = np.random.default_rng(0).integers(0, 2**63, 64, np.uint64) * 2 + 1
+"""Odd and of no pattern; the same in every run."""
 
 
 class TextTable:
@@ -163,11 +165,12 @@ class TextTable:
 
 
 def _hashed(group: Places, size: Places, columns: Sequence[Words]) -> Words:
-    """(n,) the same for the same pair, whatever stands beside it."""
-    hashed = (group.astype(np.uint64) + size.astype(np.uint64) * _SPREAD) * _SPREAD
-    least = int(size.min(initial=0))
+    """(n,) the same for the same pair, whatever stands beside it.
+
+    Multilinear: a word that is not there is 0 and adds nothing.
+    """
+    hashed = (size << 32 | group).astype(np.uint64) * _SPREAD
     for nth, column in enumerate(columns):
-        mixed = (hashed ^ column) * _SPREAD
-        mixed ^= mixed >> np.uint64(29)
-        hashed = mixed if least > 8 * nth else np.where(size > 8 * nth, mixed, hashed)
+        hashed += column * _FACTORS[nth % len(_FACTORS)]
+    hashed ^= hashed >> np.uint64(32)
     return hashed * _SPREAD

@@ -118,10 +118,11 @@ def test_what_is_not_plain_is_left_to_the_decoder(payload: bytes) -> None:
 
 def test_every_short_number_is_read_to_the_nearest_double() -> None:
     chance = random.Random(7)
-    numbers = [
-        f"{chance.choice(['', '-'])}{chance.randrange(10**whole)}.{chance.randrange(10**behind):0{behind}d}"
-        for whole, behind in ((chance.randint(1, 7), chance.randint(1, 7)) for _ in range(20_000))
-    ]
+    numbers = []
+    for _ in range(20_000):
+        whole, behind = chance.randint(1, 7), chance.randint(1, 7)
+        fraction = f"{chance.randrange(10**behind):0{behind}d}"
+        numbers.append(f"{chance.choice(['', '-'])}{chance.randrange(10**whole)}.{fraction}")
     said = [b'{"ts":1795300000123,"values":{"a":%s}}' % number.encode() for number in numbers]
     plain = read_plain(Texts.of(said), np.ones(len(said), np.bool_))
     assert len(plain.which) == len(said)
