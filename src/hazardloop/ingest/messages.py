@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -13,7 +12,7 @@ from hazardloop.ingest.framing import Frames
 from hazardloop.ingest.packets import MQTT_5
 from hazardloop.ingest.properties import Properties, read_properties, read_varint
 from hazardloop.ingest.reasons import MALFORMED_PACKET, PROTOCOL_ERROR
-from hazardloop.ingest.texts import Texts
+from hazardloop.ingest.texts import Texts, side_by_side
 
 RETAIN: Final = 1
 QOS: Final = 6
@@ -118,11 +117,12 @@ def one_by_one(
     found: Sequence[tuple[bytes, Publish, bytes]], received_at: int, wire_bytes: int
 ) -> Messages:
     """Columns of packets that were read by themselves: topic, packet, payload of each."""
-    count = len(found)
-    both = Texts.of(chain((topic for topic, _, _ in found), (payload for _, _, payload in found)))
+    topics, payloads = side_by_side(
+        [topic for topic, _, _ in found], [payload for _, _, payload in found]
+    )
     return Messages(
-        both[:count],
-        both[count:],
+        topics,
+        payloads,
         [publish.packet_id for _, publish, _ in found],
         bytes(publish.flags for _, publish, _ in found),
         received_at,

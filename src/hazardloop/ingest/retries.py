@@ -8,6 +8,7 @@ import numpy as np
 from hazardloop.devices.readings import Quality, Readings
 from hazardloop.ingest.batching import Batch
 from hazardloop.ingest.judging import NAMED_IN_DETAIL, Reject
+from hazardloop.ingest.texts import side_by_side
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,7 @@ def as_batch(asked: Sequence[AskedAgain]) -> Batch:
     return Batch(
         0,
         0,
-        [one.topic for one in asked],
-        [one.payload for one in asked],
+        *side_by_side([one.topic for one in asked], [one.payload for one in asked]),
         [0] * len(asked),
         bytes(len(asked)),
         np.array([one.received_us for one in asked], np.int64),

@@ -84,6 +84,12 @@ class Texts(Sequence[bytes]):
         return columns
 
 
+def side_by_side(firsts: Sequence[bytes], seconds: Sequence[bytes]) -> tuple[Texts, Texts]:
+    """The first ones and the second ones, in one buffer."""
+    both = Texts.of((*firsts, *seconds))
+    return both[: len(firsts)], both[len(firsts) :]
+
+
 def together(parts: Sequence[tuple[Texts, Texts]]) -> tuple[Texts, Texts]:
     """All the first ones and all the second ones, in one buffer; those of a part share theirs."""
     pieces, firsts, seconds, size = [PADDING], [], [], len(PADDING)

@@ -5,13 +5,14 @@ import numpy as np
 from hazardloop.devices.wire import Reason
 from hazardloop.ingest.decoding import Intake, decode
 from hazardloop.ingest.retained import without_undated_replays
+from hazardloop.ingest.texts import Texts
 from tests.unit.ingest.test_decoding import MINE, NOW_MS, NOW_US, ROUTES
 
 
 def taken(*payloads: str) -> Intake:
     received_at = np.full(len(payloads), NOW_US) + np.arange(len(payloads))
-    topics = [MINE.encode()] * len(payloads)
-    return decode(topics, [payload.encode() for payload in payloads], received_at, ROUTES)
+    topics = Texts.of([MINE.encode()] * len(payloads))
+    return decode(topics, Texts.of(map(str.encode, payloads)), received_at, ROUTES)
 
 
 def test_a_retained_reading_without_a_time_is_set_aside_and_costs_its_neighbours_nothing() -> None:
