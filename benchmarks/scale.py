@@ -31,6 +31,7 @@ from hazardloop.devices.readings import Times
 from hazardloop.ingest.decoding import decode
 from hazardloop.ingest.repeats import novelty, see
 from hazardloop.ingest.store import copy_rows
+from hazardloop.ingest.texts import Texts
 from hazardloop.service.benches.load import machine
 from hazardloop.service.database import connect, migrate
 from hazardloop.service.embedded.postgres import EmbeddedPostgres
@@ -265,7 +266,7 @@ class Speakers:
         self.left: list[int] = []
         self.now_ms = time.time_ns() // 1_000_000 - 30_000
 
-    def batch(self) -> tuple[list[bytes], list[bytes], Times]:
+    def batch(self) -> tuple[Texts, Texts, Times]:
         """Topics, payloads, times of receipt."""
         topics, payloads = [], []
         high = self.dice.random(BATCH) < CROSSING
@@ -277,7 +278,8 @@ class Speakers:
             point = self.left.pop()
             topics.append(f"{wire.ROOT}/BENCH/G{point // POINTS_OF_A_GATEWAY}/telemetry".encode())
             payloads.append(wire.encode_telemetry(self.now_ms, seq, {f"GD-{point}.lel": value}))
-        return topics, payloads, np.full(BATCH, time.time_ns() // 1000, np.int64)
+        received = np.full(BATCH, time.time_ns() // 1000, np.int64)
+        return Texts.of(topics), Texts.of(payloads), received
 
 
 def _rss_kb() -> int:

@@ -15,6 +15,7 @@ from hazardloop.devices import wire
 from hazardloop.devices.dialects.dialect import Wish
 from hazardloop.devices.readings import Bools, Flags, Floats, Readings, Rows, Times
 from hazardloop.devices.registry import Registry
+from hazardloop.ingest.clocks import Stamps
 from hazardloop.ingest.judging import (
     Reject,
     by_message_and_reason,
@@ -24,7 +25,7 @@ from hazardloop.ingest.judging import (
 )
 from hazardloop.ingest.opening import Opened, StatusSaid
 from hazardloop.ingest.plain import Plain, read_plain
-from hazardloop.ingest.routing import CHANNELS, OURS, Routes
+from hazardloop.ingest.routing import CHANNELS, Routes
 from hazardloop.ingest.texts import Places, Texts
 
 SPAN: Final = 256 * 1024
@@ -45,18 +46,6 @@ class Sequences:
 
 
 @dataclass(frozen=True, slots=True)
-class Stamps:
-    """What the clocks of gateways said in live messages, before anybody judged it.
-
-    message: (m,) index in the batch; gateway_id: (m,); at_us: (m,) us since the Unix epoch.
-    """
-
-    message: Rows
-    gateway_id: Rows
-    at_us: Times
-
-
-@dataclass(frozen=True, slots=True)
 class Intake:
     """What a batch of messages held."""
 
@@ -65,6 +54,7 @@ class Intake:
     statuses: list[StatusSaid]
     sequences: Sequences
     stamps: Stamps
+    """The times that gateways gave to what they said live."""
     wishes: list[Wish]
     """To be published to gateways."""
 
@@ -157,7 +147,7 @@ class _AtOnce:
 def _read_span(part: slice, topics: Texts, payloads: Texts, routes: Routes) -> _AtOnce:
     """What can be read at once of these messages."""
     topics, payloads = topics[part], payloads[part]
-    number = routes.topics.find(np.full(len(topics), OURS), topics)
+    number = routes.find(topics)
     plain = read_plain(payloads, (number >= 0) & (payloads.size <= wire.LARGEST_PAYLOAD))
     number = number[plain.which].astype(np.int64)
     spread = _spread_over(plain.sizes)

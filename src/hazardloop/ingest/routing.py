@@ -1,17 +1,17 @@
 """Whose topic it is, and which point a code names there."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
-from types import MappingProxyType
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from hazardloop.devices import wire
 from hazardloop.devices.dialects.dialect import Reader
 from hazardloop.devices.dialects.readers import topics_of
-from hazardloop.devices.readings import Quality, Rows
+from hazardloop.devices.readings import Bools, Quality, Rows
 from hazardloop.devices.registry import Gateway, Registry
 from hazardloop.devices.wire import Channel, PayloadRefused, Reason
 from hazardloop.ingest.texts import Texts, TextTable
@@ -27,27 +27,71 @@ class Routes:
     """The topics of all gateways, and their points' codes, ready to be looked up."""
 
     registry: Registry
-    homes: Mapping[str, int]
-    """`enterprise/gateway` to its place in the columns over gateways."""
+    foreign: Mapping[bytes, Reader]
+    """What reads the messages of a topic that are not in our own dialect."""
     gateways: Sequence[Gateway]
+    """Those that the tables know, as they were when the tables were made."""
     gateway_id: Rows
     """(gateways,)."""
+    current: Bools
+    """(gateways,) the tables are right for it; a message of any other is opened by itself."""
     topics: TextTable
     """(OURS, topic) of those that bring readings in our own dialect; of each gateway `CHANNELS`."""
     codes: TextTable
     """(place of the gateway, code) of each point that may be reported."""
     rows: Rows
     """The row of each entry of `codes`, and -1 for none: its entry is -1."""
-    foreign: Mapping[bytes, Reader]
-    """What reads the messages of a topic that are not in our own dialect."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the tables know every gateway as it is."""
+        return len(self.gateways) == len(self.registry.gateways) and bool(self.current.all())
+
+    def find(self, topics: Texts) -> npt.NDArray[np.int32]:
+        """(n,) number of each topic; -1: not one of ours, or of a gateway that changed."""
+        number = self.topics.find(np.full(len(topics), OURS), topics)
+        if not self.current.all():
+            number[~self.current[number // len(CHANNELS)]] = -1
+        return number
 
 
-def routes_of(registry: Registry, before: Mapping[bytes, Reader] = MappingProxyType({})) -> Routes:
-    """The routes of a registry; `before` is `foreign` at the revision before."""
-    gateways = [*registry.gateways.values()]
+def routes_of(registry: Registry) -> Routes:
+    """The routes of a registry."""
+    return _with_tables(registry, _foreign(registry, {}))
+
+
+def moved_to(registry: Registry, before: Routes) -> Routes:
+    """`before` for the registry as it is now, at once.
+
+    The tables stay; messages of gateways that changed are opened by themselves until the tables
+    have been `renewed`.
+    """
+    now = registry.gateways
+    same = (
+        now.get(f"{gateway.enterprise}/{gateway.code}") is gateway for gateway in before.gateways
+    )
+    return replace(
+        before,
+        registry=registry,
+        foreign=_foreign(registry, before.foreign),
+        current=np.fromiter(same, np.bool_, len(before.gateways)),
+    )
+
+
+def renewed(routes: Routes) -> Routes:
+    """`routes` with tables of all gateways; takes a second for half a million points."""
+    return _with_tables(routes.registry, routes.foreign)
+
+
+def _foreign(registry: Registry, before: Mapping[bytes, Reader]) -> dict[bytes, Reader]:
     foreign: dict[bytes, Reader] = {}
-    for gateway in gateways:
+    for gateway in registry.gateways.values():
         foreign |= topics_of(gateway, registry, before)
+    return foreign
+
+
+def _with_tables(registry: Registry, foreign: Mapping[bytes, Reader]) -> Routes:
+    gateways = [*registry.gateways.values()]
     topics = [
         wire.topic(gateway.enterprise, gateway.code, channel).encode()
         for gateway in gateways
@@ -58,13 +102,13 @@ def routes_of(registry: Registry, before: Mapping[bytes, Reader] = MappingProxyT
     group = np.repeat(np.arange(len(known)), np.fromiter(map(len, known), np.int64, len(known)))
     return Routes(
         registry,
-        {home: place for place, home in enumerate(registry.gateways)},
+        foreign,
         gateways,
         np.array([gateway.gateway_id for gateway in gateways], np.int32),
+        np.ones(len(gateways), np.bool_),
         TextTable(ours, Texts.of(topics)),
         TextTable(group, Texts.of(map(str.encode, chain.from_iterable(known)))),
         np.array([*chain.from_iterable(each.values() for each in known), -1], np.int32),
-        foreign,
     )
 
 

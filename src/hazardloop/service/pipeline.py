@@ -40,7 +40,7 @@ from hazardloop.service.database import Connection, SteadyConnection
 from hazardloop.service.doubts import Doubts
 from hazardloop.service.keeping import Keeper
 from hazardloop.service.self_watch import SelfWatch
-from hazardloop.service.site import Site, bring_up_to_date
+from hazardloop.service.site import Site, bring_up_to_date, with_renewed_routes
 from hazardloop.service.work import Work
 
 log = logging.getLogger(__name__)
@@ -298,6 +298,8 @@ class Worker:
                 changes = await database(partial(registry_store.changes_since, revision=since))
                 for page in registry_store.pages(changes):
                     self._take_over(*await database(partial(self._brought_up_to_date, page=page)))
+                if not self.site.routes.whole:
+                    self.site = await asyncio.to_thread(with_renewed_routes, self.site)
         finally:
             await database.close()
 

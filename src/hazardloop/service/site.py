@@ -13,7 +13,7 @@ from hazardloop.devices.readings import Rows
 from hazardloop.devices.registry import Registry
 from hazardloop.devices.store import Changes
 from hazardloop.ingest.arrivals import Senders
-from hazardloop.ingest.routing import Routes, routes_of
+from hazardloop.ingest.routing import Routes, moved_to, renewed, routes_of
 from hazardloop.service.database import Connection
 from hazardloop.service.settings import Settings
 
@@ -67,9 +67,14 @@ async def bring_up_to_date(
     )
     table = lay_over(site.table, registry, rows)
     _warn(table)
-    routes = routes_of(registry, site.routes.foreign)
+    routes = moved_to(registry, site.routes)
     senders = Senders(registry.gateways)
     return replace(site, registry=registry, routes=routes, table=table, senders=senders), rows
+
+
+def with_renewed_routes(site: Site) -> Site:
+    """`site` with tables that know all its gateways as they are; slow, and safe in a thread."""
+    return replace(site, routes=renewed(site.routes))
 
 
 def _warn(table: RuleTable) -> None:

@@ -13,7 +13,7 @@ from hazardloop.devices.readings import Quality
 from hazardloop.devices.registry import GatewayRecord, PointRecord, Registry
 from hazardloop.devices.wire import LARGEST_PAYLOAD, Reason
 from hazardloop.ingest.decoding import Intake, decode
-from hazardloop.ingest.routing import routes_of
+from hazardloop.ingest.routing import Routes, moved_to, renewed, routes_of
 from hazardloop.ingest.texts import Texts
 
 NOW_US = 1_795_300_000_000_000
@@ -53,12 +53,12 @@ def district() -> Registry:
 ROUTES = routes_of(district())
 
 
-def take(*messages: tuple[str, bytes]) -> Intake:
+def take(*messages: tuple[str, bytes], routes: Routes = ROUTES) -> Intake:
     return decode(
         Texts.of(topic.encode() for topic, _ in messages),
         Texts.of(payload for _, payload in messages),
         np.full(len(messages), NOW_US),
-        ROUTES,
+        routes,
     )
 
 
@@ -261,3 +261,28 @@ def test_nothing_the_field_sends_can_raise(messages: list[tuple[str, bytes]]) ->
     assert np.isfinite(intake.readings.value[good]).all()
     assert (np.abs(intake.readings.observed_at - NOW_US) <= 31 * DAY_MS * 1000).all()
     assert all(0 <= reject.message < len(messages) for reject in intake.rejects)
+
+
+def test_a_changed_registry_counts_at_once_and_the_same_once_its_tables_are_renewed() -> None:
+    changed = build_registry(
+        2,
+        [GatewayRecord(1, "G1", 1, "E1"), GatewayRecord(4, "G4", 1, "E1")],
+        [point(11, "GD-2", "lel"), point(16, "GD-4", "lel", gateway_id=4, gateway="G4")],
+    )
+    messages = [
+        (MINE, said({"GD-2.lel": 1}, seq=1)),
+        (MINE, said({"GD-1.lel": 2})),
+        ("hl/v1/E1/G4/telemetry", said({"GD-4.lel": 3})),
+        ("hl/v1/E2/G2/telemetry", said({"GD-9.lel": 4})),
+    ]
+    at_once = moved_to(changed, ROUTES)
+    assert not at_once.whole
+    assert renewed(at_once).whole
+    for routes in (at_once, renewed(at_once)):
+        intake = take(*messages, routes=routes)
+        assert intake.readings.row.tolist() == [0, 1]
+        assert intake.sequences.seq.tolist() == [1]
+        assert [(reject.message, reject.reason) for reject in intake.rejects] == [
+            (1, Reason.UNKNOWN_POINT),
+            (3, Reason.UNKNOWN_GATEWAY),
+        ]
