@@ -19,8 +19,11 @@ from hazardloop.devices.dialects.readers import SPARKPLUG, checked_profile
 from hazardloop.devices.instants import microseconds_of, utc
 from hazardloop.devices.readings import quality_names, quality_word
 from hazardloop.devices.registry import Gateway, Registry
-from hazardloop.ingest.decoding import Intake, StatusSaid, decode, routes_of
+from hazardloop.ingest.decoding import Intake, decode
 from hazardloop.ingest.judging import CLOCK_SET_UNTIL_US, Reject
+from hazardloop.ingest.opening import StatusSaid
+from hazardloop.ingest.routing import routes_of
+from hazardloop.ingest.texts import Texts
 from hazardloop.service.api import lookup
 from hazardloop.service.api.access import Conn, Here, Now, require
 from hazardloop.service.api.problems import Problem, problems
@@ -166,9 +169,10 @@ async def preview(
     (known,) = registry.gateways.values()
     topic = body.topic or _usual_topic(known)
     received_at = np.array([microseconds_of(now)], np.int64)
-    message = topic.encode("utf-8", "surrogatepass"), _payload(body)
-    intake = decode([message[0]], [message[1]], received_at, routes_of(registry))
-    return _shown(known, message[0].decode("utf-8", "replace"), intake, registry)
+    encoded = topic.encode("utf-8", "surrogatepass")
+    message = Texts.of([encoded]), Texts.of([_payload(body)])
+    intake = decode(*message, received_at, routes_of(registry))
+    return _shown(known, encoded.decode("utf-8", "replace"), intake, registry)
 
 
 def _usual_topic(gateway: Gateway) -> str:
