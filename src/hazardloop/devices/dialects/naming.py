@@ -109,7 +109,7 @@ def value_of(
     if not isinstance(raw, int | float):
         raise ValueRefused(f"{target.point[:130]}: {shown(raw)} is not a number or boolean")
     unit = target.unit or said_unit
-    wanted = unit_of(target.point)
+    wanted = None if unit is None else unit_of(target.point)
     turned = AS_IT_IS if unit is None or wanted is None else conversion(unit, wanted)
     if turned is None:
         raise ValueRefused(f"{target.point}: {unit!r:.40} cannot be turned into {wanted}")

@@ -150,8 +150,14 @@ def _made(gateway: Gateway, registry: Registry, before: Reader | None) -> Reader
     maker = DIALECTS[gateway.dialect][1]
     assert maker is not None  # ours was sorted out
 
+    units: dict[str, str] = {}  # of points that were asked for: making one costs microseconds
+
     def unit_of(code: str) -> str | None:
-        row = gateway.rows.get(code)
-        return None if row is None else registry.points[row].unit
+        if code not in units:
+            row = gateway.rows.get(code)
+            if row is None:
+                return None
+            units[code] = registry.points[row].unit
+        return units[code]
 
     return maker(gateway, profile, unit_of, before)

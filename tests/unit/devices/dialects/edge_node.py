@@ -3,6 +3,7 @@ published field numbers, so that it shares no description with the reader under 
 """
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,9 +90,11 @@ class EdgeNode:
     edge: str = "G1"
     bd_seq: int = 0
     seq: int = 0
+    clock: Callable[[], int] = lambda: NOW_MS
+    """ms since the Unix epoch."""
 
     def _numbered(self, kind: str, metrics: tuple[bytes, ...], device: str) -> tuple[bytes, bytes]:
-        message = payload(*metrics, seq=self.seq)
+        message = payload(*metrics, seq=self.seq, ts=self.clock())
         self.seq = (self.seq + 1) % 256
         return self.topic(kind, device), message
 
