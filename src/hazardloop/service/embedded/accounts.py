@@ -30,7 +30,6 @@ WORKER_WRITES: Final = (
     "hl/v1/+/+/reject",
     "hl/v1/+/+/command",
     "spBv1.0/+/NCMD/+",
-    "spBv1.0/STATE/+",
 )
 
 GATEWAYS: Final = """
@@ -76,7 +75,6 @@ def gateway_account(
         subscribe += tuple(
             f"{group}/{kind}/{gateway}{below}" for kind in COMMANDS for below in ("", "/#")
         )
-        subscribe += (f"{wire.SPARKPLUG}/STATE/+",)
     return Account(username, bcrypt, pbkdf2, publish, subscribe)
 
 
