@@ -13,6 +13,7 @@ from hazardloop.devices.instants import utc
 from hazardloop.devices.registry import Gateway, Registry
 from hazardloop.ingest.batching import Batch
 from hazardloop.ingest.judging import Reject
+from hazardloop.ingest.messages import DUP, RETAIN
 from hazardloop.ingest.store import KEPT_PAYLOAD, CountedLetters, DeadLetter
 
 NOTE_EVERY_US: Final = 1_000_000
@@ -82,6 +83,7 @@ class _Refused:
     reason: str
     detail: str
     readings: int
+    again: bool
 
 
 def sort_letters(
@@ -123,6 +125,7 @@ def sort_letters(
 
 
 def _all_refused(rejects: Iterable[Reject], batch: Batch) -> Iterator[_Refused]:
+    again = batch.dup | batch.retained
     for reject in sorted(rejects, key=lambda one: one.message):
         payload = batch.payloads[reject.message]
         yield _Refused(
@@ -133,6 +136,7 @@ def _all_refused(rejects: Iterable[Reject], batch: Batch) -> Iterator[_Refused]:
             str(reject.reason),
             reject.detail,
             reject.readings,
+            bool(again[reject.message]),
         )
     for large in batch.oversized:
         yield _Refused(
@@ -143,6 +147,7 @@ def _all_refused(rejects: Iterable[Reject], batch: Batch) -> Iterator[_Refused]:
             str(wire.Reason.TOO_LARGE),
             f"{large.payload_bytes} bytes, at most {wire.LARGEST_PAYLOAD}",
             0,
+            bool(large.flags & (DUP | RETAIN)),
         )
 
 
@@ -163,6 +168,7 @@ def _letter(one: _Refused, gateway: Gateway | None) -> DeadLetter:
         payload=one.payload[:KEPT_PAYLOAD],
         payload_bytes=one.payload_bytes,
         readings=one.readings,
+        again=one.again,
     )
 
 

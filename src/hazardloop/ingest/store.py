@@ -85,12 +85,24 @@ RECENT: Final = """
             ORDER BY observed_at DESC LIMIT 3) r
      ORDER BY wanted.point_id, r.observed_at"""
 
+# A worker that was killed before it could acknowledge gets the message again: it is known.
 SET_ASIDE: Final = """
     INSERT INTO dead_letter (received_at, reason, detail, topic, enterprise_id, gateway_id,
                              payload, payload_bytes, readings)
-    SELECT * FROM unnest(%(received_at)s::timestamptz[], %(reason)s::text[], %(detail)s::text[],
-                         %(topic)s::text[], %(enterprise_id)s::int[], %(gateway_id)s::int[],
-                         %(payload)s::bytea[], %(payload_bytes)s::int[], %(readings)s::int[])"""
+    SELECT received_at, reason, detail, topic, enterprise_id, gateway_id, payload, payload_bytes,
+           readings
+      FROM unnest(%(received_at)s::timestamptz[], %(reason)s::text[], %(detail)s::text[],
+                  %(topic)s::text[], %(enterprise_id)s::int[], %(gateway_id)s::int[],
+                  %(payload)s::bytea[], %(payload_bytes)s::int[], %(readings)s::int[],
+                  %(again)s::bool[])
+           AS s (received_at, reason, detail, topic, enterprise_id, gateway_id, payload,
+                 payload_bytes, readings, again)
+     WHERE NOT (again AND EXISTS (
+           SELECT FROM dead_letter d
+            WHERE d.gateway_id IS NOT DISTINCT FROM s.gateway_id AND d.topic = s.topic
+              AND d.reason = s.reason AND d.payload_bytes = s.payload_bytes
+              AND d.payload = s.payload
+              AND d.received_at BETWEEN s.received_at - interval '1 day' AND s.received_at))"""
 
 COUNT_MORE: Final = """
     INSERT INTO dead_letter AS l (received_at, reason, detail, topic, enterprise_id, gateway_id,
@@ -134,6 +146,8 @@ class DeadLetter:
     """As much as is kept."""
     payload_bytes: int
     readings: int
+    again: bool = False
+    """The broker says that it sent the message before: it may be here already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +267,7 @@ async def set_aside(connection: Connection, letters: Sequence[DeadLetter]) -> No
             "payload": [letter.payload[:KEPT_PAYLOAD] for letter in letters],
             "payload_bytes": [letter.payload_bytes for letter in letters],
             "readings": [letter.readings for letter in letters],
+            "again": [letter.again for letter in letters],
         },
     )
 

@@ -26,11 +26,12 @@ from hazardloop.devices.store import Changes
 from hazardloop.devices.wire import Reason
 from hazardloop.ingest import retry_store
 from hazardloop.ingest import store as reading_store
-from hazardloop.ingest.arrivals import Arrivals, arrivals_of, fates, in_runs
+from hazardloop.ingest.arrivals import MINUTE_US, Arrivals, arrivals_of, fates, in_runs
 from hazardloop.ingest.batching import Batch, together
 from hazardloop.ingest.decoding import Intake, decode
 from hazardloop.ingest.judging import Reject
 from hazardloop.ingest.letters import Notes, Quota, sort_letters
+from hazardloop.ingest.refusal_share import RefusalShare
 from hazardloop.ingest.repeats import nothing_seen, novelty, see
 from hazardloop.ingest.retained import without_undated_replays
 from hazardloop.ingest.retries import AskedAgain, as_batch, as_late, outcomes
@@ -76,6 +77,7 @@ class Worker:
     notes: Notes = field(default_factory=Notes)
     quota: Quota = field(default_factory=Quota)
     """Of dead letters that are kept."""
+    refusal_share: RefusalShare = field(default_factory=RefusalShare)
     asked: list[AskedAgain] = field(default_factory=list)
     """Dead letters to be taken again at the next tick."""
     ahead: asyncio.Queue[Work] = field(default_factory=lambda: asyncio.Queue(AHEAD))
@@ -192,7 +194,7 @@ class Worker:
             found.letters,
             intake.statuses,
             len(repeats),
-            in_runs(self._arrivals(batch, intake, heard, fresh)),
+            self._arrivals(batch, intake, heard, fresh),
             found.counted,
             refusals=found.refusals,
             refused=found.figures,
@@ -203,7 +205,9 @@ class Worker:
         """What came of each message and each number."""
         refused = [reject.message for reject in intake.rejects]
         fate = fates(len(batch), heard, new, refused)
-        return arrivals_of(batch, intake.sequences, fate, self.site.senders)[1]
+        arrivals = in_runs(arrivals_of(batch, intake.sequences, fate, self.site.senders)[1])
+        self.refusal_share.note(arrivals, now_us() // MINUTE_US)
+        return arrivals
 
     async def _take_again(self) -> None:
         """Dead letters that somebody asked for, as late messages that nobody waits for."""
@@ -263,6 +267,8 @@ class Worker:
         now = now_us()
         deaf_until = state.connected_at if state.connected and state.connected_at else now
         self.doubts.tell(self.self_watch)
+        for gateway_id, percent in self.refusal_share.shares(now // MINUTE_US):
+            self.self_watch.say("dead_letter_share", percent, gateway_id)
         own = self.self_watch.due(now)
         see(own, self.newest)
         outcome = evaluation.merge(
