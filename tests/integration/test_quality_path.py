@@ -136,6 +136,7 @@ def test_no_gateway_can_speak_for_the_service(database: str, broker: Broker, hom
         letters = "SELECT reason, detail FROM dead_letter ORDER BY received_at"
         eventually(lambda: len(query(database, letters)) == 3, "all refused")
     reasons = query(database, letters)
+    assert "GW-G1.clock_offset: only the service itself measures this" in reasons[0][1]
     assert [reason for reason, _ in reasons] == [
         "unknown_point",
         "wrong_enterprise",

@@ -151,9 +151,13 @@ def reader_of(topic: bytes, gateway: Gateway, channel: Channel, routes: Routes) 
 
 def why_strange(code: str, gateway: Gateway, registry: Registry) -> tuple[Reason, str]:
     """Why a gateway may not report a point of this code."""
-    device = code.rpartition(".")[0] or code
+    device, _, quantity = code.rpartition(".")
+    device = device or code
     homes = registry.device_homes.get(device, frozenset())
     shown = code[:130]
+    ours = registry.own.get((gateway.gateway_id, quantity))
+    if ours is not None and registry.devices[ours].code == device:
+        return Reason.UNKNOWN_POINT, f"{shown}: only the service itself measures this"
     if homes and gateway.enterprise not in homes:
         detail = f"{shown}: the device is not of enterprise {gateway.enterprise}"
         return Reason.WRONG_ENTERPRISE, detail
