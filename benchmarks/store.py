@@ -161,13 +161,14 @@ def ways(points: int) -> dict[str, tuple[Write, str]]:
         assert not await reading_store.store_new_readings(connection, readings, point_id)
 
     lawless = "ALTER TABLE reading DROP CONSTRAINT IF EXISTS reading_pkey"
-    nothing = "DROP INDEX IF EXISTS reading_observed"
+    common = "CREATE INDEX ON reading (point_id, observed_at)"
+    timeless = "DROP INDEX IF EXISTS reading_observed"
     return {
-        "copy, no unique law": (plain, lawless),
-        "copy, no index at all": (plain, f"{lawless}; {nothing}"),
-        "copy, unique index, no index by time": (plain, nothing),
+        "copy, no index by point": (plain, lawless),
+        "copy, index by point and time that is not unique": (plain, f"{lawless}; {common}"),
+        "copy, unique index, no index by time": (plain, timeless),
         "copy, unique index": (plain, ""),
-        "newest-time filter, copy, no unique law": (filtered(), lawless),
+        "newest-time filter, copy, index not unique": (filtered(), f"{lawless}; {common}"),
         "newest-time filter, copy, unique index (ours)": (filtered(), ""),
         "staging, insert on conflict": (staged, ""),
         "ours, and all delivered again": (filtered(twice=True), ""),

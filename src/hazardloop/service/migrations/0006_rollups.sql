@@ -64,9 +64,7 @@ BEGIN
         rolled_to  timestamptz NOT NULL,
         rolling_to timestamptz NOT NULL
     );
-    INSERT INTO reading_rollup (rolled_to, rolling_to)
-    SELECT since, since
-      FROM (SELECT date_trunc('hour', least(min(observed_at), now() - interval '31 days'), 'UTC') AS since FROM reading) AS oldest;
+    INSERT INTO reading_rollup (rolled_to, rolling_to) VALUES ('2000-01-01 00:00+00', '2000-01-01 00:00+00');
 
     -- Hours of points that got a reading after they had been summed. Only ever appended to, so that
     -- writers never wait; several lines may say the same.
@@ -96,14 +94,29 @@ BEGIN
         INSERT INTO reading_late SELECT * FROM unnest(points, hours)
     $$;
 
+    -- First instant of the oldest day that has readings; null: there are none.
+    CREATE FUNCTION first_day_of_readings() RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
+    DECLARE
+        day text;
+        any_there boolean;
+    BEGIN
+        FOR day IN SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid
+                    WHERE inhparent = 'reading'::regclass ORDER BY relname LOOP
+            EXECUTE format('SELECT EXISTS (SELECT FROM %I)', day) INTO any_there;
+            IF any_there THEN RETURN to_date(right(day, 8), 'YYYYMMDD')::timestamp AT TIME ZONE 'UTC'; END IF;
+        END LOOP;
+        RETURN NULL;
+    END $$;
+
     -- From now on readings before `target` are late. Waits for writers under way, but not for long:
-    -- those who come after it wait behind it.
+    -- those who come after it wait behind it. The first sums begin where the readings do.
     CREATE FUNCTION promise_rollups(target timestamptz) RETURNS void LANGUAGE plpgsql
     SET lock_timeout = '2s' AS $$
     BEGIN
         IF (SELECT rolling_to < target FROM reading_rollup) THEN
             PERFORM pg_advisory_xact_lock(hashtext('hazardloop.reading_rollup'));
-            UPDATE reading_rollup SET rolling_to = target;
+            UPDATE reading_rollup SET rolling_to = target, rolled_to = CASE
+                   WHEN rolled_to > '2000-01-01 00:00+00' THEN rolled_to ELSE least(first_day_of_readings(), target) END;
         END IF;
     EXCEPTION WHEN lock_not_available THEN
         RETURN;  -- a writer takes its time: the next round tries again
@@ -206,7 +219,9 @@ BEGIN
            FROM generate_series(date_trunc('year', first_day::timestamp), last_day, interval '1 year') t;
         RETURN coalesce(made, 0);
     END $$;
-    PERFORM ensure_reading_partitions(rolled_to::date, now()::date) FROM reading_rollup;
+    PERFORM ensure_reading_partitions(min(day), max(day))
+       FROM (SELECT to_date(right(relname, 8), 'YYYYMMDD') AS day FROM pg_inherits JOIN pg_class ON oid = inhrelid
+              WHERE inhparent = 'reading'::regclass) AS days;
 
     -- Drops the partitions that had their time, never one that is not summed up yet; how many.
     CREATE FUNCTION tend_readings(raw_days int, minute_days int, hour_days int) RETURNS int LANGUAGE plpgsql
@@ -242,6 +257,7 @@ BEGIN
     IF NOT current_setting('hazardloop.timescale')::boolean THEN RETURN; END IF;
 
     ALTER TABLE reading RENAME TO reading_before;
+    ALTER TABLE reading_before RENAME CONSTRAINT reading_pkey TO reading_before_pkey;
     CREATE TABLE reading (LIKE reading_before INCLUDING INDEXES);
     PERFORM create_hypertable('reading', by_range('observed_at', interval '1 day'), create_default_indexes => false);
     INSERT INTO reading SELECT * FROM reading_before;
