@@ -104,6 +104,12 @@ class Readings:
         )
 
 
+def placed_by(row: Rows) -> npt.NDArray[np.intp]:
+    """(n,) places in the order of `row`, >= 0; those of one row as they stand."""
+    # Row and place in one number: sorting numbers is 20 times faster than a stable argsort.
+    return np.sort(row.astype(np.int64) << 32 | np.arange(len(row))) & 0xFFFF_FFFF
+
+
 def no_readings() -> Readings:
     """A batch without a reading."""
     times = np.empty(0, np.int64)

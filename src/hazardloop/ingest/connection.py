@@ -23,6 +23,9 @@ from hazardloop.ingest.packets import PING_REQUEST
 
 READ_BYTES: Final = 256 * 1024
 """One read of the socket: large enough for thousands of messages at once."""
+REST_S: Final = 0.005
+"""While reads follow each other this quickly we rest so long between them: a broker that writes
+each message by itself would make a read of each, and reading many at once costs a tenth."""
 Answer = TypeVar("Answer", Connected, Granted)
 
 
@@ -69,6 +72,8 @@ class Connection(asyncio.BufferedProtocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._listening = True
+        self._rest: asyncio.TimerHandle | None = None
+        self._read_at = 0.0
         self._leaving = False
         self._reason = ""
 
@@ -101,10 +106,7 @@ class Connection(asyncio.BufferedProtocol):
         if wanted == self._listening:
             return
         self._listening = wanted
-        if wanted:
-            self._transport.resume_reading()
-        else:
-            self._transport.pause_reading()
+        self._read_if_due()
 
     def leave(self) -> None:
         """DISCONNECT in good order, after everything sent so far; what still comes is not read.
@@ -140,10 +142,28 @@ class Connection(asyncio.BufferedProtocol):
         """So many bytes came."""
         if self._leaving:
             return
-        self._keep_alive.heard(self._loop.time())
+        now = self._loop.time()
+        self._keep_alive.heard(now)
+        if nbytes < READ_BYTES and now - self._read_at < 2 * REST_S and self._rest is None:
+            self._rest = self._loop.call_later(REST_S, self._end_rest)
+            self._read_if_due()
+        self._read_at = now
         data = bytes(self._buffer[:nbytes])
         for event in self.session.receive(data, self._clock()):
             self._take(event)
+
+    def _end_rest(self) -> None:
+        self._rest = None
+        self._read_if_due()
+
+    def _read_if_due(self) -> None:
+        """Makes the transport read, or not, as things stand."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._listening and self._rest is None:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         """The broker has closed: so do we."""
@@ -160,8 +180,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over: whoever waits for it is told why."""
-        if self._check is not None:
-            self._check.cancel()
+        for timer in (self._check, self._rest):
+            if timer is not None:
+                timer.cancel()
         self._writable.set()
         reason = self._reason or (f"{type(exc).__name__}: {exc}" if exc else "closed by the broker")
         if self._answer is not None and not self._answer.done():

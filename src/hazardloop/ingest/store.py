@@ -9,7 +9,7 @@ import numpy as np
 from psycopg import AsyncConnection
 
 from hazardloop.devices.instants import utc
-from hazardloop.devices.readings import BAD, Bools, Quality, Readings, Rows
+from hazardloop.devices.readings import BAD, Bools, Quality, Readings, Rows, placed_by
 from hazardloop.ingest import rollups
 
 Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
@@ -177,9 +177,9 @@ def copy_rows(readings: Readings, point_id: Rows) -> bytes:
 
     Args:
         readings: n of them.
-        point_id: (rows of the registry,) the id of each dense row, ascending.
+        point_id: (rows of the registry,) the id of each dense row.
     """
-    readings = readings.take(np.lexsort((readings.observed_at, readings.row)))
+    readings = in_key_order(readings, point_id)
     rows = np.empty(len(readings), _ROW)
     rows["fields"] = 5
     for column, values in (
@@ -192,6 +192,16 @@ def copy_rows(readings: Readings, point_id: Rows) -> bytes:
         rows[f"{column}_length"] = rows.dtype[column].itemsize
         rows[column] = values
     return _SIGNATURE + rows.tobytes() + _TRAILER
+
+
+def in_key_order(readings: Readings, point_id: Rows) -> Readings:
+    """The readings by point id, and by time within each point."""
+    point = point_id[readings.row]
+    order = placed_by(point)
+    same = np.diff(point[order]) == 0
+    if not (np.diff(readings.observed_at[order])[same] >= 0).all():
+        order = np.lexsort((readings.observed_at, point))
+    return readings.take(order)
 
 
 async def store_readings(connection: Connection, readings: Readings, point_id: Rows) -> None:
