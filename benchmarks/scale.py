@@ -35,9 +35,9 @@ from hazardloop.ingest.texts import Texts
 from hazardloop.service.benches.load import machine
 from hazardloop.service.database import connect, migrate
 from hazardloop.service.embedded.postgres import EmbeddedPostgres
+from hazardloop.service.remembering import remembered
 from hazardloop.service.settings import Settings
 from hazardloop.service.site import load_site
-from hazardloop.service.worker import _remembered
 
 POINTS_OF_A_GATEWAY = 100
 BATCH = 5_000
@@ -213,7 +213,7 @@ async def _child(case: Case) -> None:
     settings = Settings(database_url=case.conninfo, kinds_dir=case.kinds_dir())
     async with await connect(case.conninfo, "bench") as connection:
         site = await load_site(connection, settings)
-        memory, newest = await _remembered(connection, site)
+        memory, newest, doubts = await remembered(connection, site)
     gc.collect()
     gc.freeze()
     assert len(site.registry) >= case.points
@@ -232,14 +232,16 @@ async def _child(case: Case) -> None:
     speakers = Speakers(case)
     for _ in sys.stdin:
         batches = [speakers.batch() for _ in range(BATCHES)]
-        spent = dict.fromkeys(("decode", "novelty", "evaluate", "rows"), 0.0)
+        spent = dict.fromkeys(("decode", "quality", "evaluate", "rows"), 0.0)
         for topics, payloads, received in batches:
             at = [time.process_time()]
-            readings = decode(topics, payloads, received, site.routes).readings
+            intake = decode(topics, payloads, received, site.routes)
+            readings = intake.readings
             at.append(time.process_time())
             again = novelty(readings, newest).repeated
             fresh = readings.take(~again) if again.any() else readings
             see(fresh, newest)
+            doubts.cast(fresh, intake.stamps, received)
             at.append(time.process_time())
             evaluate(site.table, memory, fresh)
             at.append(time.process_time())

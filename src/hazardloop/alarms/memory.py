@@ -49,6 +49,16 @@ class OpenAlarmRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """The newest usable reading of each point that has one: equal-length columns."""
+
+    point_id: Rows
+    observed_at: Times
+    received_at: Times
+    value: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class LateFind:
     """An excursion that a late reading told of: later readings of the same one are no news."""
 
@@ -121,8 +131,7 @@ def restore(
     table: RuleTable,
     cells: Iterable[CellRow] = (),
     open_alarms: Iterable[OpenAlarmRow] = (),
-    newest: Iterable[tuple[int, int, float]] = (),
-    heard: Iterable[tuple[int, int]] = (),
+    newest: Heard | None = None,
     found_late: Iterable[OpenAlarmRow] = (),
 ) -> Memory:
     """The memory that was, from what was stored of it.
@@ -131,17 +140,17 @@ def restore(
         table: the rules as they are now; what they no longer watch is given up by the next tick.
         cells: all rows stored of limits.
         open_alarms: all alarms not cleared.
-        newest: (point_id, observed us, value) of each point's newest usable reading.
-        heard: (point_id, received us) of the newest receipt of a usable reading.
+        newest: what each point said last that was usable.
         found_late: lately cleared alarms of late readings, so that these are not found again.
     """
     memory = new_memory(table)
-    for point_id, observed_us, value in newest:
-        if (row := table.row_of.get(point_id)) is not None:
-            memory.newest_at[row], memory.newest_value[row] = observed_us, value
-    for point_id, received_us in heard:
-        if (row := table.row_of.get(point_id)) is not None:
-            memory.heard_at[row] = received_us
+    if newest is not None:
+        rows = table.row_of.many(newest.point_id)
+        known = rows >= 0
+        rows = rows[known]
+        memory.newest_at[rows] = newest.observed_at[known]
+        memory.newest_value[rows] = newest.value[known]
+        memory.heard_at[rows] = newest.received_at[known]
     _recall(table, memory, cells, open_alarms, found_late)
     return memory
 

@@ -1,6 +1,6 @@
 """Readings into the table, and messages set aside with the reason."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from datetime import datetime
 from typing import Any, Final, TypeAlias
@@ -9,11 +9,23 @@ import numpy as np
 from psycopg import AsyncConnection
 
 from hazardloop.devices.instants import utc
-from hazardloop.devices.readings import BAD, Bools, Quality, Readings, Rows, placed_by
+from hazardloop.devices.readings import (
+    BAD,
+    Bools,
+    Flags,
+    Floats,
+    Quality,
+    Readings,
+    Rows,
+    Times,
+    placed_by,
+)
 from hazardloop.ingest import rollups
 
 Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
 
+NEWEST_AT_ONCE: Final = 20_000
+"""Points whose newest reading is fetched at once."""
 KEPT_PAYLOAD: Final = 4096
 """Bytes of a refused payload that are kept."""
 _EPOCH_2000_US: Final = 946_684_800 * 1_000_000
@@ -58,28 +70,30 @@ STORED_ALREADY: Final = """
 INSERT_REPEATS: Final = """
     INSERT INTO reading SELECT * FROM reading_repeat ON CONFLICT DO NOTHING"""
 
-NEWEST: Final = """
-    SELECT p.point_id, (extract(epoch FROM r.observed_at) * 1e6)::bigint, r.value,
-           (extract(epoch FROM r.received_at) * 1e6)::bigint
+_NEWEST: Final = """
+    SELECT p.point_id, (extract(epoch FROM r.observed_at) * 1e6)::bigint,
+           (extract(epoch FROM r.received_at) * 1e6)::bigint, r.value, r.quality
       FROM point p
       CROSS JOIN LATERAL (
-           SELECT observed_at, received_at, value FROM reading
-            WHERE point_id = p.point_id AND quality & %(bad)s = 0
+           SELECT observed_at, received_at, value, quality FROM reading
+            WHERE point_id = p.point_id AND observed_at < %(until)s {usable}
             ORDER BY observed_at DESC LIMIT 1) r"""
+NEWEST: Final = _NEWEST.format(usable="")
+NEWEST_USABLE: Final = (
+    _NEWEST.format(usable="AND quality & %(bad)s = 0") + " WHERE p.point_id = ANY (%(points)s)"
+)
 
-NEWEST_OF_ANY_QUALITY: Final = """
-    SELECT p.point_id, (extract(epoch FROM r.observed_at) * 1e6)::bigint
-      FROM point p
-      CROSS JOIN LATERAL (
-           SELECT observed_at FROM reading
-            WHERE point_id = p.point_id ORDER BY observed_at DESC LIMIT 1) r"""
+_NEWEST_ROW: Final = np.dtype(
+    [("point_id", "i4"), ("observed", "i8"), ("received", "i8"), ("value", "f8"), ("quality", "i2")]
+)
 
 # Late readings took no part in the course of their point, nor did bad ones.
 RECENT: Final = """
-    SELECT wanted.point_id, (extract(epoch FROM r.observed_at) * 1e6)::bigint, r.value, r.quality
-      FROM unnest(%(point_id)s::int[]) AS wanted (point_id)
+    SELECT wanted.point_id, (extract(epoch FROM r.observed_at) * 1e6)::bigint,
+           (extract(epoch FROM r.received_at) * 1e6)::bigint, r.value, r.quality
+      FROM unnest(%(points)s::int[]) AS wanted (point_id)
       CROSS JOIN LATERAL (
-           SELECT observed_at, value, quality FROM reading
+           SELECT observed_at, received_at, value, quality FROM reading
             WHERE point_id = wanted.point_id AND quality & %(unjudged)s = 0
               AND observed_at > now() - interval '1 day'
             ORDER BY observed_at DESC LIMIT 3) r
@@ -152,22 +166,13 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """The newest usable reading of one point."""
+    """The newest reading, or some of the newest, of points that have any: equal-length columns."""
 
-    point_id: int
-    observed_us: int
-    value: float
-    received_us: int
-
-
-@dataclass(frozen=True, slots=True)
-class Recent:
-    """One of the newest readings of a point."""
-
-    point_id: int
-    observed_us: int
-    value: float
-    quality: int
+    point_id: Rows
+    observed_at: Times
+    received_at: Times
+    value: Floats
+    quality: Flags
 
 
 def copy_rows(readings: Readings, point_id: Rows) -> bytes:
@@ -241,24 +246,34 @@ async def stored_already(connection: Connection, readings: Readings, point_id: R
     return stored
 
 
-async def newest_usable(connection: Connection) -> list[Newest]:
-    """The newest usable reading of each point that has one."""
-    cursor = await connection.execute(NEWEST, {"bad": int(BAD)})
-    return [Newest(*row) for row in await cursor.fetchall()]
+async def newest_readings(connection: Connection, until: datetime) -> Newest:
+    """The newest reading of each point before `until`, usable or not."""
+    return await _newest(connection, NEWEST, {"until": until})
 
 
-async def newest_times(connection: Connection) -> list[tuple[int, int]]:
-    """point_id and us of the newest stored reading, usable or not, of each point that has one."""
-    cursor = await connection.execute(NEWEST_OF_ANY_QUALITY)
-    return [(point_id, observed_us) for point_id, observed_us in await cursor.fetchall()]
+async def newest_usable(connection: Connection, until: datetime, point_ids: Rows) -> Newest:
+    """The newest usable reading before `until` of each of these points."""
+    given = {"until": until, "bad": int(BAD), "points": point_ids.tolist()}
+    return await _newest(connection, NEWEST_USABLE, given)
 
 
-async def recent(connection: Connection, point_ids: Sequence[int]) -> list[Recent]:
+async def _newest(connection: Connection, query: str, given: Mapping[str, Any]) -> Newest:
+    """Page by page into columns: half a million rows at once would be a gigabyte."""
+    pages = [np.empty(0, _NEWEST_ROW)]
+    async with connection.transaction():
+        await connection.execute("SET LOCAL cursor_tuple_fraction = 1")  # we want it to the end
+        async with connection.cursor(name="newest") as cursor:
+            await cursor.execute(query, given)
+            while page := await cursor.fetchmany(NEWEST_AT_ONCE):
+                pages.append(np.array(page, _NEWEST_ROW))
+    rows = np.concatenate(pages)
+    return Newest(*(np.ascontiguousarray(rows[name]) for name in _NEWEST_ROW.names or ()))
+
+
+async def recent(connection: Connection, point_ids: Rows) -> Newest:
     """The newest three of a day of each point, leaving out bad and late ones, by rising time."""
-    cursor = await connection.execute(
-        RECENT, {"point_id": list(point_ids), "unjudged": int(BAD | Quality.LATE)}
-    )
-    return [Recent(*row) for row in await cursor.fetchall()]
+    given = {"points": point_ids.tolist(), "unjudged": int(BAD | Quality.LATE)}
+    return await _newest(connection, RECENT, given)
 
 
 async def set_aside(connection: Connection, letters: Sequence[DeadLetter]) -> None:

@@ -1,16 +1,15 @@
 """What speaks against readings beyond what each tells alone, and what a worker keeps for that."""
 
-from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
 
 from hazardloop.devices.catalog import Catalog
-from hazardloop.devices.readings import Floats, Quality, Readings, Times
+from hazardloop.devices.readings import Floats, Quality, Readings, Rows, Times
 from hazardloop.devices.registry import Registry
 from hazardloop.ingest import quality
 from hazardloop.ingest.clocks import Clocks, Stamps
-from hazardloop.ingest.store import Recent
+from hazardloop.ingest.store import Newest
 from hazardloop.service.self_watch import SelfWatch
 
 TIMED_BY_US: Final = int(Quality.NO_TIMESTAMP | Quality.CLOCK_UNSET | Quality.BACKFILL)
@@ -25,7 +24,7 @@ class Doubts:
         self._courses = quality.nothing_heard(len(registry))
         self._clocks = Clocks()
 
-    def restore(self, registry: Registry, recent: Iterable[Recent], newest: Floats) -> None:
+    def restore(self, registry: Registry, recent: Newest, newest: Floats) -> None:
         """Goes on where an earlier worker stopped.
 
         Not restored: since when a point stands still that was not STUCK yet, and windows of clocks.
@@ -40,9 +39,9 @@ class Doubts:
             if quantity == CLOCK and np.isfinite(newest[row]):
                 self._clocks.remember(gateway_id, float(newest[row]) * 1e6)
 
-    def watched(self, registry: Registry) -> list[int]:
+    def watched(self, registry: Registry) -> Rows:
         """Ids of the points whose course is looked at."""
-        watched: list[int] = registry.point_id[self._expected.kind != 0].tolist()
+        watched: Rows = registry.point_id[self._expected.kind != 0]
         return watched
 
     def cast(self, readings: Readings, stamps: Stamps, received_at: Times) -> None:
@@ -74,14 +73,12 @@ class Doubts:
         self._courses = quality.with_room(self._courses, len(registry))
 
 
-def _readings(registry: Registry, recent: Iterable[Recent]) -> Readings:
-    known = [(registry.row_of.get(each.point_id), each) for each in recent]
-    kept = [(row, each) for row, each in known if row is not None]
-    row = np.array([row for row, _ in kept], np.int32)
-    at = np.array([each.observed_us for _, each in kept], np.int64)
-    value = np.array([each.value for _, each in kept], np.float64)
-    flags = np.array([each.quality for _, each in kept], np.int16)
-    return Readings(row, at, at, value, flags, np.zeros(len(kept), np.int32))
+def _readings(registry: Registry, recent: Newest) -> Readings:
+    row = registry.row_of.many(recent.point_id)
+    nobody = np.zeros(len(row), np.int32)
+    at = recent.observed_at
+    readings = Readings(row, at, at, recent.value, recent.quality, nobody)
+    return readings.take(row >= 0)
 
 
 def expected_of(registry: Registry, catalog: Catalog) -> quality.Expectations:

@@ -13,23 +13,21 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from hazardloop.alarms import store as alarm_store
 from hazardloop.alarms.annunciation import Annunciator, BrokerAddress
-from hazardloop.alarms.memory import Memory, restore
+from hazardloop.alarms.memory import Memory
 from hazardloop.devices import own_devices
 from hazardloop.devices.readings import Times
 from hazardloop.devices.wire import Channel, sparkplug_filters, uplink_filter, uplink_filters
-from hazardloop.ingest import store as reading_store
 from hazardloop.ingest.batching import BatchLimits
 from hazardloop.ingest.letters import Quota
 from hazardloop.ingest.options import SubscriptionOptions
-from hazardloop.ingest.repeats import nothing_seen
 from hazardloop.ingest.subscription import Subscription
-from hazardloop.service.database import Connection, SteadyConnection, connect, require_schema
+from hazardloop.service.database import SteadyConnection, connect, require_schema
 from hazardloop.service.doubts import Doubts
 from hazardloop.service.errors import BrokerAbsent
 from hazardloop.service.keeping import Keeper
 from hazardloop.service.pipeline import Worker
+from hazardloop.service.remembering import remembered
 from hazardloop.service.self_watch import SelfWatch
 from hazardloop.service.settings import Settings
 from hazardloop.service.site import Site, known_kinds, load_site
@@ -54,10 +52,10 @@ async def run_worker(settings: Settings) -> None:
         await require_schema(connection)
         await own_devices.ensure(connection, known_kinds(settings).kinds)
         site = await load_site(connection, settings)
-        remembered = await _remembered(connection, site)
+        known = await remembered(connection, site)
     gc.collect()
     gc.freeze()  # registry and rules live as long as we do; no need to walk them again and again
-    await _work(settings, site, *remembered, stop)
+    await _work(settings, site, *known, stop)
 
 
 async def _work(
@@ -150,28 +148,6 @@ async def _require_broker(
                 f" ({subscription.state.last_error or 'it does not answer'}):"
                 " start it or correct HAZARDLOOP_MQTT_URL"
             )
-
-
-async def _remembered(connection: Connection, site: Site) -> tuple[Memory, Times, Doubts]:
-    """What an earlier worker knew: the engine's memory, and the newest readings of each point."""
-    cells, alarms = await alarm_store.load_memory(connection)
-    usable = await reading_store.newest_usable(connection)
-    memory = restore(
-        site.table,
-        cells,
-        [alarm for alarm in alarms if alarm.cleared_us is None],
-        [(newest.point_id, newest.observed_us, newest.value) for newest in usable],
-        [(newest.point_id, newest.received_us) for newest in usable],
-        [alarm for alarm in alarms if alarm.cleared_us is not None],
-    )
-    newest = nothing_seen(len(site.registry))
-    for point_id, observed_us in await reading_store.newest_times(connection):
-        if (row := site.registry.row_of.get(point_id)) is not None:
-            newest[row] = observed_us
-    doubts = Doubts(site.registry, site.catalog)
-    recent = await reading_store.recent(connection, doubts.watched(site.registry))
-    doubts.restore(site.registry, recent, memory.newest_value)
-    return memory, newest, doubts
 
 
 class _Kept:

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from hazardloop.alarms.alarm import Change, ChangeKind, Tier, alarm_id_of
 from hazardloop.alarms.evaluation import Outcome, evaluate, merge, tick
-from hazardloop.alarms.memory import CellRow, Memory, OpenAlarmRow, carry_over, new_memory, restore
+from hazardloop.alarms.memory import (
+    CellRow,
+    Heard,
+    Memory,
+    OpenAlarmRow,
+    carry_over,
+    new_memory,
+    restore,
+)
 from hazardloop.alarms.rule import Silence, State
 from hazardloop.alarms.rule_table import US_PER_S, RuleTable, compile_rules, lay_over
 from hazardloop.devices.drafting import Draft
@@ -108,12 +116,24 @@ class Store:
             TABLE,
             self.cells.values(),
             [each for each in self.alarms.values() if each.cleared_us is None],
-            [(point_id, *rest) for point_id, rest in self.newest.items()],
-            self.heard.items(),
+            last(
+                [(each, at, self.heard[each], value) for each, (at, value) in self.newest.items()]
+            ),
             [each for each in found if each.alarm_id in self.late],
         )
 
     late: set[object] = field(default_factory=set)
+
+
+def last(rows: list[tuple[int, int, int, float]]) -> Heard:
+    """Of (point_id, us observed, us received, value)."""
+    point_id, observed, received, value = ([each[nth] for each in rows] for nth in range(4))
+    return Heard(
+        np.array(point_id, np.int32),
+        np.array(observed, np.int64),
+        np.array(received, np.int64),
+        np.array(value, np.float64),
+    )
 
 
 Reading = tuple[int, int, int, float, int]
@@ -460,7 +480,7 @@ def test_what_was_found_late_is_not_found_again_after_a_restart() -> None:
     found = OpenAlarmRow(
         raised.alarm_id, "gauge.rule", 10, 2, raised.raised_at_us, cleared.changed_at_us
     )
-    memory = restore(table, newest=[(10, us(60), 1.0)], found_late=[found])
+    memory = restore(table, newest=last([(10, us(60), us(60), 1.0)]), found_late=[found])
     assert evaluate(table, memory, readings([(0, 11, 12.0)])) == Outcome()
 
 
@@ -515,7 +535,7 @@ def test_a_point_that_falls_silent_is_told_once_and_cleared_by_its_next_word() -
 
 def test_nobody_is_blamed_for_the_time_the_service_was_deaf() -> None:
     table = compile_rules([rule(STALE)], ONE)
-    memory = restore(table, heard=[(10, us(0))])
+    memory = restore(table, newest=last([(10, us(0), us(0), 1.0)]))
     assert tick(table, memory, us(589), us(500)).changes == ()
     (change,) = tick(table, memory, us(591), us(500)).changes
     assert told([change]) == [("raised", "blue", 590)]
