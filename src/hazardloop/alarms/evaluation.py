@@ -5,16 +5,17 @@ transaction; if that fails, store the same outcome again.
 """
 
 import heapq
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hazardloop.alarms.alarm import Change
 from hazardloop.alarms.kernels import silent_from, stirring, usable
-from hazardloop.alarms.memory import CellRow, Memory, silence_at, watch_of
+from hazardloop.alarms.memory import CellRow, LateFind, Memory, silence_at, watch_of
 from hazardloop.alarms.rule_table import US_PER_S, RuleTable
 from hazardloop.alarms.story import Moment, Story
-from hazardloop.alarms.walk import Walk
+from hazardloop.alarms.walk import Walk, note_find
 from hazardloop.devices.readings import Quality, Readings
 
 
@@ -26,6 +27,19 @@ class Outcome:
     """By data time; an alarm is cleared before the next of its signal is raised."""
     cells: tuple[CellRow, ...] = ()
     """What is to be stored of limits: as it is now, each limit once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    """An alarm that one late reading tells of, if it is new: raised and cleared at once."""
+
+    raised: Change
+    cleared: Change
+
+    def __iter__(self) -> Iterator[Change]:
+        """Both changes, in order."""
+        yield self.raised
+        yield self.cleared
 
 
 def merge(first: Outcome, second: Outcome) -> Outcome:
@@ -61,6 +75,38 @@ def evaluate(table: RuleTable, memory: Memory, readings: Readings) -> Outcome:
         heard, row = heard.take(~older), row[~older]
     memory.newest_value[row] = heard.value
     return _outcome(walk)
+
+
+def foresee(table: RuleTable, memory: Memory, readings: Readings) -> tuple[tuple[int, Find], ...]:
+    """Index of each late reading that would tell of an alarm now, and the alarm.
+
+    Nothing is changed: whether a reading is new, and whether another has told of the same already,
+    is for `discover`.
+    """
+    spoken = usable(readings.value, readings.quality)
+    row = readings.row.astype(np.intp)
+    late = spoken & (readings.observed_at < memory.newest_at.take(row))
+    foreseen: list[tuple[int, Find]] = []
+    for nth in np.flatnonzero(late).tolist():
+        walk = Walk(table, replace(memory, finds={}))
+        walk.take(int(row[nth]), int(readings.observed_at[nth]), float(readings.value[nth]), True)
+        changes = walk.story.changes()
+        by_alarm = {change.alarm_id: change for change in changes if change.tier}
+        foreseen += [(nth, Find(by_alarm[c.alarm_id], c)) for c in changes if not c.tier]
+    return tuple(foreseen)
+
+
+def discover(table: RuleTable, memory: Memory, finds: Iterable[Find]) -> Outcome:
+    """The changes of those finds that no other late reading has told of; memory notes them."""
+    changes: list[Change] = []
+    for find in finds:
+        row, rule = find.raised.row, table.index.get(find.raised.rule_id)
+        if rule is None:
+            continue
+        late = LateFind(find.raised.raised_at_us, find.cleared.changed_at_us, find.raised.tier)
+        if note_find(memory, row, rule, late):
+            changes += find
+    return Outcome(tuple(changes))
 
 
 def _walk(walk: Walk, readings: Readings) -> None:

@@ -117,6 +117,7 @@ class Announcement:
 
     alarm_id: UUID
     version: int
+    """0: not recorded yet."""
     topic: str
     payload: Mapping[str, Any]
 
@@ -148,6 +149,15 @@ async def record(
     alarm_ids = list(dict.fromkeys(change.alarm_id for change, _ in noted))
     await connection.execute(TELL_LIVE, [alarm_ids])
     return announcements
+
+
+def unrecorded(outcome: Outcome, registry: Registry) -> list[Announcement]:
+    """What is to be announced of changes that the database does not know yet.
+
+    They have no version: that counts what people do with the alarm, too, and only the database
+    knows it. Once recorded each change is announced again, with its version.
+    """
+    return [_announcement(change, None, registry) for change in outcome.changes]
 
 
 def _by_alarm(changes: Iterable[Change]) -> dict[UUID, list[Change]]:
@@ -248,11 +258,11 @@ async def _note(connection: Connection, noted: Sequence[tuple[Change, int]]) -> 
     )
 
 
-def _announcement(change: Change, version: int, registry: Registry) -> Announcement:
+def _announcement(change: Change, version: int | None, registry: Registry) -> Announcement:
     point = registry.points[change.row]
     return Announcement(
         change.alarm_id,
-        version,
+        version or 0,
         alarm_topic(point.enterprise),
         {
             "id": str(change.alarm_id),
@@ -272,7 +282,7 @@ def _announcement(change: Change, version: int, registry: Registry) -> Announcem
             "raised_at": rfc3339(utc(change.raised_at_us)),
             "changed_at": rfc3339(utc(change.changed_at_us)),
             "found_late": change.found_late,
-            "recorded": True,
+            "recorded": version is not None,
         },
     )
 

@@ -86,13 +86,9 @@ class Walk:
         tier = worst_entered(watch, moment.value)
         if not tier or watch.on_delay_us > 0 or (signal is not None and signal.alarm is not None):
             return
-        finds = self.memory.finds.setdefault((row, watch.rule), [])
-        if any(
-            each.raised_us <= moment.at_us <= each.until_us and tier <= each.tier for each in finds
-        ):
-            return
         until_us = int(self.memory.newest_at[row])
-        finds[:] = [*finds[-FINDS_KEPT + 1 :], LateFind(moment.at_us, until_us, tier)]
+        if not note_find(self.memory, row, watch.rule, LateFind(moment.at_us, until_us, tier)):
+            return
         found = signal_at_rest(watch)
         found.holds = [limit.tier == tier for limit in watch.limits]
         self.story.tell(row, watch, found, moment)
@@ -107,3 +103,15 @@ class Walk:
             for nth, was in enumerate(zip(before.holds, before.since, strict=True)):
                 if was != (signal.holds[nth], signal.since[nth]):
                     yield cell_row(self.table, row, before.watch, signal, nth)
+
+
+def note_find(memory: Memory, row: int, rule: int, find: LateFind) -> bool:
+    """Whether this tells of an excursion that no earlier find has told of; then it is noted."""
+    finds = memory.finds.setdefault((row, rule), [])
+    if any(
+        each.raised_us <= find.raised_us <= each.until_us and find.tier <= each.tier
+        for each in finds
+    ):
+        return False
+    finds[:] = [*finds[-FINDS_KEPT + 1 :], find]
+    return True

@@ -36,3 +36,7 @@ class SubscribeRefused(Exception):
 
 class SubscriptionClosed(Exception):
     """`close` was called: there will be no further batch."""
+
+
+class SpoolFull(Exception):
+    """The spool takes no more; the message says which bound is reached."""

@@ -3,8 +3,11 @@
 import asyncio
 import hashlib
 import logging
+import os
+import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 from typing import Any, Final, TypeAlias, TypeVar
@@ -14,7 +17,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
-from hazardloop.service.errors import DatabaseAbsent, SchemaWrong
+from hazardloop.service.errors import DatabaseAbsent, DatabaseAway, SchemaWrong
 
 Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
 Pool: TypeAlias = AsyncConnectionPool[Connection]
@@ -219,3 +222,79 @@ class SteadyConnection:
         if self._connection is not None:
             await self._connection.close()
             self._connection = None
+
+
+LOST: Final = (
+    psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, DatabaseAbsent,
+)  # fmt: skip
+"""The database's own trouble, not that of what was asked: gone, full, read-only, shutting down."""
+
+
+class BriskConnection:
+    """A connection that is made anew when it was lost, for those who cannot wait long."""
+
+    def __init__(self, conninfo: str, name: str) -> None:
+        self._conninfo = conninfo
+        self._name = name
+        self._connection: Connection | None = None
+
+    async def __call__(
+        self, ask: Callable[[Connection], Awaitable[Answer]], within_s: float
+    ) -> Answer:
+        """What `ask` gives; asked once more, on a new connection, where one was lost.
+
+        Raises DatabaseAway: no answer within that time.
+        """
+        until = time.monotonic() + within_s
+        try:
+            try:
+                return await self._answer(ask, until)
+            except LOST as error:
+                await self.close()
+                if isinstance(error, DatabaseAbsent) or time.monotonic() >= until:
+                    raise
+                return await self._answer(ask, until)
+        except LOST as error:
+            await self.close()
+            raise DatabaseAway(str(error).strip().partition("\n")[0]) from error
+
+    async def close(self) -> None:
+        """Lets go of the connection; asking again makes another."""
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+
+    async def _answer(self, ask: Callable[[Connection], Awaitable[Answer]], until: float) -> Answer:
+        asking = asyncio.ensure_future(self._ask(ask))
+        try:
+            await asyncio.wait({asking}, timeout=max(0.0, until - time.monotonic()))
+            if not asking.done():
+                self._sever()
+                await asyncio.wait({asking}, timeout=1.0)
+            if not asking.done():
+                raise DatabaseAbsent("no answer in time")
+            return asking.result()
+        finally:
+            if not asking.done():
+                self._sever()
+                asking.cancel()
+                with suppress(*LOST, asyncio.CancelledError):
+                    await asking
+
+    async def _ask(self, ask: Callable[[Connection], Awaitable[Answer]]) -> Answer:
+        if self._connection is None or self._connection.closed:
+            self._connection = await connect(self._conninfo, self._name)
+        return await ask(self._connection)
+
+    def _sever(self) -> None:
+        """Ends the connection from our side, so that whoever waits on it is told so at once.
+
+        Cancelling would first ask the server to stop: one that hangs lets us wait for that, too.
+        """
+        if self._connection is None or self._connection.closed:
+            return
+        with (
+            suppress(OSError, psycopg.Error),
+            socket.socket(fileno=os.dup(self._connection.fileno())) as own,
+        ):
+            own.shutdown(socket.SHUT_RDWR)

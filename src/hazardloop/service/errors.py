@@ -13,6 +13,10 @@ class DatabaseAbsent(ServiceError):
     """The database does not answer or refuses us."""
 
 
+class DatabaseAway(ServiceError):
+    """The database was lost, or did not answer in time; what was asked of it may yet happen."""
+
+
 class SchemaWrong(ServiceError):
     """The database is at another version than this program."""
 

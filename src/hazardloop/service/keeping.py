@@ -1,8 +1,11 @@
 """One piece of work made durable as a whole: readings, alarm changes, what was set aside."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
+from uuid import UUID
 
 from psycopg import errors
 
@@ -14,65 +17,132 @@ from hazardloop.devices.readings import NEVER
 from hazardloop.ingest import balance_store, retry_store
 from hazardloop.ingest import store as reading_store
 from hazardloop.ingest.opening import StatusSaid
-from hazardloop.service.database import Connection, SteadyConnection, ensure_partitions
+from hazardloop.service.database import BriskConnection, Connection, ensure_partitions
 from hazardloop.service.work import Work
+
+Answer = TypeVar("Answer")
+
+GIVE_UP_S: Final = 4.0
+"""A commit that takes longer is taken over by the spool."""
 
 TRANSACTION: Final = "SELECT pg_current_xact_id()::text"
 WHAT_BECAME_OF_IT: Final = "SELECT pg_xact_status(%s::text::xid8)"
+
+# A backend that we gave up holds its locks until it notices; it may never.
+END_IT: Final = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+     WHERE backend_xid = (%s::text::xid8)::xid AND usename = current_user
+       AND pid <> pg_backend_pid()"""
+
+PROGRESS: Final = """
+    INSERT INTO spool_progress (spool_id, position) VALUES (%(spool_id)s, 0)
+        ON CONFLICT (spool_id) DO UPDATE SET position = spool_progress.position
+    RETURNING position"""
+
+ADVANCE: Final = """
+    UPDATE spool_progress SET position = %(through)s, advanced_at = clock_timestamp()
+     WHERE spool_id = %(spool_id)s AND position = %(after)s"""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a queue of the spool is recorded before and once this work is."""
+
+    spool_id: UUID
+    after: int
+    through: int
+
+
+class Overtaken(Exception):
+    """The queue is recorded further than the mark says: an earlier try took effect after all."""
 
 
 class Keeper:
     """The one connection through which a worker writes."""
 
-    def __init__(self, conninfo: str) -> None:
-        self._database = SteadyConnection(conninfo, "worker-keep")
+    def __init__(
+        self, conninfo: str, name: str = "worker-keep", give_up_s: float = GIVE_UP_S
+    ) -> None:
+        self._database = BriskConnection(conninfo, name)
+        self._give_up_s = give_up_s
         self._unsure: tuple[str, list[Announcement]] | None = None
-        """Transaction whose commit was sent and not answered, and what it would announce."""
+        """Transaction that was not seen to end, and what it would announce."""
 
-    async def keep(self, work: Work) -> list[Announcement]:
-        """What is to be announced, now that `work` is durable; waits while the database is away."""
-        return await self._database(lambda connection: self._keep(connection, work))
+    async def keep(self, work: Work, mark: Mark | None = None) -> list[Announcement]:
+        """What is to be announced, now that `work` is durable.
+
+        Raises DatabaseAway: it is not, as far as we know; `take_unsure` then tells what may
+        become of it. Overtaken: with a mark that does not fit any more.
+        """
+        return await self._ask(lambda connection: self._keep(connection, work, mark))
+
+    def take_unsure(self) -> str | None:
+        """The transaction that may yet record the work that could not be kept; told once."""
+        unsure, self._unsure = self._unsure, None
+        return unsure[0] if unsure else None
+
+    async def recorded(self, transaction: str) -> bool:
+        """Whether that transaction took effect. DatabaseAway: it has not ended in time."""
+        return await self._ask(lambda connection: _committed(connection, transaction))
+
+    async def progress(self, spool_id: UUID) -> int:
+        """How far that queue is recorded."""
+
+        async def ask(connection: Connection) -> int:
+            row = await (await connection.execute(PROGRESS, {"spool_id": spool_id})).fetchone()
+            assert row is not None  # INSERT ... RETURNING
+            return int(row[0])
+
+        return await self._ask(ask)
 
     async def note_announced(self, announcements: list[Announcement]) -> None:
         """Takes announcements out of the outbox."""
         if announcements:
-            await self._database(
+            await self._ask(
                 lambda connection: alarm_store.note_announced(connection, announcements)
             )
 
     async def unannounced(self) -> list[Announcement]:
         """What the outbox still holds."""
-        return await self._database(alarm_store.unannounced)
+        return await self._ask(alarm_store.unannounced)
 
     async def close(self) -> None:
         """Lets go of the connection."""
         await self._database.close()
 
-    async def _keep(self, connection: Connection, work: Work) -> list[Announcement]:
+    async def _ask(self, ask: Callable[[Connection], Awaitable[Answer]]) -> Answer:
+        return await self._database(ask, self._give_up_s)
+
+    async def _keep(
+        self, connection: Connection, work: Work, mark: Mark | None
+    ) -> list[Announcement]:
         if self._unsure is not None:
             transaction, announcements = self._unsure
             # The connection was lost while committing: only the database knows how it ended.
             committed = await _committed(connection, transaction)
             self._unsure = None
-            if committed:
+            if committed and mark is None:
                 return announcements
         try:
-            return await self._commit(connection, work, sure_new=True)
+            return await self._commit(connection, work, mark, sure_new=True)
         except errors.UniqueViolation:
             # Another worker stored some of these readings between our question and now.
-            return await self._commit(connection, work, sure_new=False)
+            return await self._commit(connection, work, mark, sure_new=False)
         except errors.CheckViolation:
             # No partition for the day: the clerk makes them ahead, but may have been away.
             await ensure_partitions(connection, datetime.now(UTC))
-            return await self._commit(connection, work, sure_new=True)
+            return await self._commit(connection, work, mark, sure_new=True)
 
     async def _commit(
-        self, connection: Connection, work: Work, *, sure_new: bool
+        self, connection: Connection, work: Work, mark: Mark | None, *, sure_new: bool
     ) -> list[Announcement]:
         async with connection.transaction():
             cursor = await connection.execute(TRANSACTION)
             row = await cursor.fetchone()
             assert row is not None  # a SELECT of one value
+            self._unsure = (row[0], [])
+            if mark is not None:
+                await _advance(connection, mark)
             if len(work.readings):
                 store = (
                     reading_store.store_readings if sure_new else reading_store.store_new_readings
@@ -91,10 +161,23 @@ class Keeper:
         return announcements
 
 
+async def _advance(connection: Connection, mark: Mark) -> None:
+    """Moves the progress on; a transaction before ours that is not over yet is waited for."""
+    cursor = await connection.execute(
+        ADVANCE, {"spool_id": mark.spool_id, "after": mark.after, "through": mark.through}
+    )
+    if cursor.rowcount != 1:
+        raise Overtaken(f"spool {mark.spool_id} is not recorded through {mark.after}")
+
+
 async def _committed(connection: Connection, transaction: str) -> bool:
     """Whether the transaction took effect, once it has ended either way."""
+    await connection.execute(END_IT, [transaction])
     while True:
-        answer = await (await connection.execute(WHAT_BECAME_OF_IT, [transaction])).fetchone()
+        try:
+            answer = await (await connection.execute(WHAT_BECAME_OF_IT, [transaction])).fetchone()
+        except errors.InvalidParameterValue:  # in the future: this server never came so far
+            return False
         if answer is None or answer[0] != "in progress":
             return answer is not None and answer[0] == "committed"
         await asyncio.sleep(0.05)

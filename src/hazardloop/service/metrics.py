@@ -46,6 +46,21 @@ SPOOL_BYTES: Final = Gauge(
     "Kept on disk while the database is away.",
     multiprocess_mode="livesum",
 )
+SPOOL_READINGS: Final = Gauge(
+    "hazardloop_spool_readings",
+    "Readings kept on disk while the database is away.",
+    multiprocess_mode="livesum",
+)
+SPOOL_OLDEST: Final = Gauge(
+    "hazardloop_spool_oldest_seconds",
+    "Age of the oldest that is kept on disk; 0 when there is none.",
+    multiprocess_mode="livemax",
+)
+SPOOL_FULL: Final = Gauge(
+    "hazardloop_spool_full",
+    "1 while the spool takes no more and nothing is acknowledged.",
+    multiprocess_mode="livemax",
+)
 ACK_LAG: Final = Gauge(
     "hazardloop_ack_lag_messages",
     "Messages received and not yet acknowledged.",

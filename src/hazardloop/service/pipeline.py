@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
@@ -16,7 +17,6 @@ from typing import Final
 import numpy as np
 
 from hazardloop.alarms import evaluation
-from hazardloop.alarms import store as alarm_store
 from hazardloop.alarms.annunciation import Annunciator
 from hazardloop.alarms.memory import Memory, carry_over
 from hazardloop.devices import store as registry_store
@@ -35,14 +35,18 @@ from hazardloop.ingest.refusal_share import RefusalShare
 from hazardloop.ingest.repeats import nothing_seen, novelty, see
 from hazardloop.ingest.retained import without_undated_replays
 from hazardloop.ingest.retries import AskedAgain, as_batch, as_late, outcomes
+from hazardloop.ingest.spool import Spool
 from hazardloop.ingest.subscription import Subscription, now_us
-from hazardloop.service import heartbeat, metrics
-from hazardloop.service.database import Connection, SteadyConnection
+from hazardloop.service import metrics
+from hazardloop.service.database import BriskConnection, Connection, SteadyConnection
 from hazardloop.service.doubts import Doubts
+from hazardloop.service.errors import DatabaseAway
+from hazardloop.service.herald import Herald
 from hazardloop.service.keeping import Keeper
 from hazardloop.service.self_watch import SelfWatch
+from hazardloop.service.sink import Kept, Sink
 from hazardloop.service.site import Site, bring_up_to_date, with_renewed_routes
-from hazardloop.service.work import Work
+from hazardloop.service.work import Aside, Work, aside_of
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +55,8 @@ GRACE_US: Final = 1_000_000
 """Delays run out this much later than the clock says, so that a reading in flight can speak."""
 FOLLOW_S: Final = 0.5
 """How often the registry is asked what has changed."""
+ASK_WITHIN_S: Final = 3.0
+"""Longer than this no batch waits for an answer; what was asked is set aside."""
 AHEAD: Final = 2
 """Pieces of work that may wait, evaluated, for the one being committed."""
 
@@ -65,15 +71,17 @@ class Worker:
     """(rows,) us of the newest reading seen of each point, stored or on its way there."""
     subscription: Subscription
     annunciator: Annunciator
-    asking: SteadyConnection
-    """For questions beside the commits."""
+    asking: BriskConnection
+    """For the question whether readings are stored already."""
     keeper: Keeper
     self_watch: SelfWatch
     doubts: Doubts
-    instance: str
-    """What tells it from other workers."""
-    left_over: bool = True
-    """The outbox holds what an earlier run, or a broker that was away, did not take."""
+    spool: Spool
+    sink: Sink = field(init=False)
+    herald: Herald = field(init=False)
+    settling: bool = False
+    turned_at: float = field(default_factory=time.monotonic)
+    """When batches were last asked for, on the monotonic clock."""
     notes: Notes = field(default_factory=Notes)
     quota: Quota = field(default_factory=Quota)
     """Of dead letters that are kept."""
@@ -81,6 +89,11 @@ class Worker:
     asked: list[AskedAgain] = field(default_factory=list)
     """Dead letters to be taken again at the next tick."""
     ahead: asyncio.Queue[Work] = field(default_factory=lambda: asyncio.Queue(AHEAD))
+
+    def __post_init__(self) -> None:
+        """Puts the parts together."""
+        self.sink = Sink(self.keeper, self.spool, self.judge)
+        self.herald = Herald(self.annunciator, self.keeper, self.spool)
 
     async def take_batches(self, stop: asyncio.Event, settle_s: float = 0.0) -> None:
         """Receives, decodes and evaluates until `stop`; ticks in between.
@@ -91,6 +104,7 @@ class Worker:
         next_tick = time.monotonic()
         generation = self.subscription.state.generation
         while not stop.is_set():
+            self.turned_at = time.monotonic()
             batch = await self.subscription.next_batch(max(0.0, next_tick - time.monotonic()))
             if batch is not None and batch.generation != generation:
                 generation = batch.generation
@@ -113,6 +127,7 @@ class Worker:
         messages. Together and in data-time order they give the alarms that an undisturbed run
         would have given.
         """
+        self.settling = True
         if for_s > 0:
             log.info("settling", extra={"seconds": round(for_s, 1)})
         gathered = [] if first is None else [first]
@@ -121,16 +136,18 @@ class Worker:
             batch = await self.subscription.next_batch(min(left_s, TICK_S))
             if batch is not None:
                 gathered.append(batch)
-            await self._beat(settling=True)
+            self.turned_at = time.monotonic()
+        self.settling = False
         if gathered:
             await self.ahead.put(await self.work_of(gathered))
 
-    async def follow_retries(self, database: SteadyConnection) -> None:
+    async def follow_retries(self, database: BriskConnection) -> None:
         """Looks for dead letters that are to be taken again, until cancelled."""
         try:
             while True:
                 if not self.asked:
-                    self.asked = await database(retry_store.claim)
+                    with suppress(DatabaseAway):
+                        self.asked = await database(retry_store.claim, ASK_WITHIN_S)
                 await asyncio.sleep(TICK_S)
         finally:
             await database.close()
@@ -149,17 +166,9 @@ class Worker:
 
     async def _carry(self, work: Work) -> None:
         with metrics.BATCH_SECONDS.labels("commit").time():
-            announcements = await self.keeper.keep(work)
-        if self.left_over:
-            announcements = await self.keeper.unannounced()
-        if announcements:
-            with metrics.BATCH_SECONDS.labels("annunciate").time():
-                taken = await self.annunciator.announce(announcements)
-                await self.keeper.note_announced(taken)
-            whole = len(announcements) < alarm_store.OUTBOX_PAGE
-            self.left_over = len(taken) < len(announcements) or not whole
-        else:
-            self.left_over = False
+            kept = await self.sink.keep(work)
+        with metrics.BATCH_SECONDS.labels("annunciate").time():
+            await self.herald.tell(kept)
         if work.refusals:
             notes = self.notes.due(work.refusals, work.registry, now_us())
             await self.annunciator.tell(notes)
@@ -167,7 +176,7 @@ class Worker:
             await self.annunciator.tell([(wish.topic, wish.payload) for wish in work.wishes], qos=0)
         for batch in work.batches:
             await self.subscription.acknowledge(batch)
-        _count(work)
+        _count(work, kept)
 
     async def work_of(self, batches: Sequence[Batch]) -> Work:
         """Batches decoded, cleared of repeats and evaluated, as one piece of work."""
@@ -177,13 +186,16 @@ class Worker:
             heard = intake.readings
             intake = without_undated_replays(intake, batch.retained)
         with metrics.BATCH_SECONDS.labels("quality").time():
-            again = await self._delivered_before(intake.readings)
+            again, unjudged = await self._delivered_before(intake.readings)
             repeats = intake.readings.take(again)
-            fresh = intake.readings.take(~again) if len(repeats) else intake.readings
+            old = again | unjudged
+            fresh = intake.readings.take(~old) if old.any() else intake.readings
             see(fresh, self.newest)
             self.doubts.cast(fresh, intake.stamps, batch.received_at)
         with metrics.BATCH_SECONDS.labels("rules").time():
+            aside = self._aside(intake.readings.take(unjudged), batch) if unjudged.any() else None
             outcome = evaluation.evaluate(self.site.table, self.memory, fresh)
+        arrivals, aside = self._arrivals(batch, intake, heard, fresh, aside)
         rejects = intake.rejects + (self._told_again(repeats, batch) if len(repeats) else [])
         found = sort_letters(rejects, batch, self.site.registry, self.quota)
         return Work(
@@ -194,31 +206,63 @@ class Worker:
             found.letters,
             intake.statuses,
             len(repeats),
-            self._arrivals(batch, intake, heard, fresh),
+            arrivals,
             found.counted,
             refusals=found.refusals,
             refused=found.figures,
             wishes=intake.wishes,
+            aside=aside,
         )
 
-    def _arrivals(self, batch: Batch, intake: Intake, heard: Readings, new: Readings) -> Arrivals:
-        """What came of each message and each number."""
+    async def judge(self, aside: Aside) -> Work:
+        """What comes of readings that nobody could tell to be new. DatabaseAway: nobody can yet."""
+        stored = await self.asking(
+            lambda connection: reading_store.stored_already(
+                connection, aside.readings, self.site.registry.point_id
+            ),
+            ASK_WITHIN_S,
+        )
+        repeats, fresh = aside.readings.take(stored), aside.readings.take(~stored)
+        again = self._told_again(repeats, aside.batch)
+        found = sort_letters(again, aside.batch, self.site.registry, self.quota)
+        finds = (find for nth, find in aside.finds if not stored[nth])
+        return Work(
+            self.site.registry,
+            evaluation.discover(self.site.table, self.memory, finds),
+            readings=fresh,
+            letters=found.letters,
+            duplicates=len(repeats),
+            arrivals=in_runs(aside.arrivals_with(fresh)),
+            counted=found.counted,
+        )
+
+    def _arrivals(
+        self, batch: Batch, intake: Intake, heard: Readings, new: Readings, aside: Aside | None
+    ) -> tuple[Arrivals, Aside | None]:
+        """What came of each message and each number; of some the aside will tell."""
         refused = [reject.message for reject in intake.rejects]
         fate = fates(len(batch), heard, new, refused)
-        arrivals = in_runs(arrivals_of(batch, intake.sequences, fate, self.site.senders)[1])
+        message, arrivals = arrivals_of(batch, intake.sequences, fate, self.site.senders)
+        if aside is not None:
+            arrivals, aside = aside.with_arrivals(message, arrivals, new)
+        arrivals = in_runs(arrivals)
         self.refusal_share.note(arrivals, now_us() // MINUTE_US)
-        return arrivals
+        return arrivals, aside
 
     async def _take_again(self) -> None:
         """Dead letters that somebody asked for, as late messages that nobody waits for."""
-        asked, self.asked = self.asked, []
-        if not asked:
+        if not self.asked or not self.sink.direct:
             return
+        asked = self.asked
         batch = as_batch(asked)
         routes = replace(self.site.routes, foreign=rereading(self.site.routes.foreign))
         intake = decode(batch.topics, batch.payloads, batch.received_at, routes)
         readings = as_late(intake.readings)
-        fresh = readings.take(~await self._delivered_before(readings))
+        again, unjudged = await self._delivered_before(readings)
+        if unjudged.any():
+            return  # the database went away: at another tick
+        self.asked = []
+        fresh = readings.take(~again)
         see(fresh, self.newest)
         outcome = evaluation.evaluate(self.site.table, self.memory, fresh)
         told = outcomes(asked, readings, fresh, intake.rejects)
@@ -228,22 +272,44 @@ class Worker:
         )
         log.info("dead letters taken again", extra={"letters": len(asked), "stored": len(fresh)})
 
-    async def _delivered_before(self, readings: Readings) -> Bools:
-        """(n,) which readings are stored already; those only late are flagged so."""
+    def _aside(self, readings: Readings, batch: Batch) -> Aside:
+        aside = aside_of(readings, batch)
+        return replace(
+            aside, finds=evaluation.foresee(self.site.table, self.memory, aside.readings)
+        )
+
+    async def _delivered_before(self, readings: Readings) -> tuple[Bools, Bools]:
+        """(n,) which readings are stored already, and which may be: the database could not say.
+
+        Those that are late are flagged so.
+        """
         how_new = novelty(readings, self.newest)
-        again = how_new.repeated
+        again, unjudged = how_new.repeated, np.zeros(len(readings), np.bool_)
         doubtful = np.flatnonzero(how_new.doubtful)
         if doubtful.size:
             await self.ahead.join()  # what is on its way into the table must be there to be found
-            asked = readings.take(doubtful)
-            stored = await self.asking(
-                lambda connection: reading_store.stored_already(
-                    connection, asked, self.site.registry.point_id
-                )
-            )
-            again[doubtful[stored]] = True
+            stored = await self._stored_already(readings.take(doubtful))
+            if stored is None:
+                unjudged[doubtful] = True
+            else:
+                again[doubtful[stored]] = True
         readings.quality[how_new.late & ~again] |= Quality.LATE
-        return again
+        return again, unjudged
+
+    async def _stored_already(self, readings: Readings) -> Bools | None:
+        """(n,) which are in the table; None while the table lacks what is spooled, or is away."""
+        if not self.sink.direct:
+            return None
+        try:
+            return await self.asking(
+                lambda connection: reading_store.stored_already(
+                    connection, readings, self.site.registry.point_id
+                ),
+                ASK_WITHIN_S,
+            )
+        except DatabaseAway as error:
+            self.sink.lost(str(error))
+            return None
 
     def _told_again(self, repeats: Readings, batch: Batch) -> list[Reject]:
         """A reject for each message that a gateway, not the broker, sent again."""
@@ -262,38 +328,26 @@ class Worker:
         ]
 
     async def _tick(self) -> None:
-        """What time does: our own readings, delays that run out, silences."""
+        """What time does: our own readings, delays that run out, silences, what was untold."""
         state = self.subscription.state
         now = now_us()
         deaf_until = state.connected_at if state.connected and state.connected_at else now
         self.doubts.tell(self.self_watch)
         for gateway_id, percent in self.refusal_share.shares(now // MINUTE_US):
             self.self_watch.say("dead_letter_share", percent, gateway_id)
+        self.self_watch.say("spool_fill", 100 * self.spool.share)
         own = self.self_watch.due(now)
         see(own, self.newest)
         outcome = evaluation.merge(
             evaluation.evaluate(self.site.table, self.memory, own),
             evaluation.tick(self.site.table, self.memory, now - GRACE_US, deaf_until),
         )
-        if outcome.changes or outcome.cells or len(own) or self.left_over:
+        to_tell = self.herald.left_over and self.sink.direct  # the outbox, in its order
+        if outcome.changes or outcome.cells or len(own) or to_tell:
             await self.ahead.put(Work(self.site.registry, outcome, readings=own))
         await self._take_again()
-        await self._beat(settling=False)
-
-    async def _beat(self, *, settling: bool) -> None:
-        """Says that we live, and how we get on with the broker."""
-        state = self.subscription.state
-        metrics.ACK_LAG.set(state.unacknowledged)
-        metrics.SESSIONS_LOST.set(state.sessions_lost)
-        broker = "connected" if state.connected else f"disconnected: {state.last_error}"
-        detail = {
-            "broker": broker,
-            "settling": settling,
-            "sessions_lost": state.sessions_lost,
-        }
-        await self.asking(
-            lambda connection: heartbeat.beat(connection, "worker", self.instance, detail)
-        )
+        if self.herald.untold:
+            await self.herald.tell_untold(self.site.registry)
 
     async def follow_registry(self, database: SteadyConnection) -> None:
         """Takes over what changes in the registry, soon after it did; until cancelled."""
@@ -326,9 +380,10 @@ class Worker:
         )
 
 
-def _count(work: Work) -> None:
-    metrics.READINGS_STORED.inc(len(work.readings))
-    metrics.READINGS_DUPLICATE.inc(work.duplicates)
+def _count(work: Work, kept: Kept) -> None:
+    if kept.recorded:  # else they are counted when the spool drains
+        metrics.READINGS_STORED.inc(len(work.readings))
+        metrics.READINGS_DUPLICATE.inc(work.duplicates)
     for reason, readings in work.refused.items():
         metrics.READINGS_REJECTED.labels(reason).inc(readings)
     metrics.MESSAGES_RECEIVED.inc(sum(map(len, work.batches)))

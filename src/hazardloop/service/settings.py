@@ -50,6 +50,14 @@ class Settings(BaseModel):
     plus 2 s where it redelivers late (NATS: 12), 0 where at once (Mosquitto)."""
     batch_messages: int = Field(default=5_000, ge=1, le=50_000)
     batch_ms: int = Field(default=50, ge=1, le=5_000)
+    spool_bytes: int = Field(default=4 << 30, ge=1 << 20)
+    """Most that a worker keeps on its disk while the database is away; a reading takes some 35
+    bytes, so 4 GiB last six hours at 5,000 readings per second."""
+    spool_reserve_bytes: int = Field(default=512 << 20, ge=0)
+    """Free room on that disk that the spool never takes."""
+    spool_drain_per_s: int = Field(default=50_000, ge=0)
+    """Readings per second that are recorded from the spool once the database is back, so that live
+    data goes on; 0 = as fast as it goes."""
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8080, ge=1, le=65_535)
     metrics_port: int = Field(default=0, ge=0, le=65_535)

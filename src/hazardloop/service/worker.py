@@ -15,22 +15,29 @@ from urllib.parse import urlsplit
 
 from hazardloop.alarms.annunciation import Annunciator, BrokerAddress
 from hazardloop.alarms.memory import Memory
+from hazardloop.alarms.store import Announcement
 from hazardloop.devices import own_devices
 from hazardloop.devices.readings import Times
 from hazardloop.devices.wire import Channel, sparkplug_filters, uplink_filter, uplink_filters
 from hazardloop.ingest.batching import BatchLimits
 from hazardloop.ingest.letters import Quota
 from hazardloop.ingest.options import SubscriptionOptions
+from hazardloop.ingest.spool import Spool
 from hazardloop.ingest.subscription import Subscription
-from hazardloop.service.database import SteadyConnection, connect, require_schema
+from hazardloop.service import spool_state
+from hazardloop.service.database import BriskConnection, SteadyConnection, connect, require_schema
 from hazardloop.service.doubts import Doubts
-from hazardloop.service.errors import BrokerAbsent
+from hazardloop.service.draining import PATIENCE_S, Drain
+from hazardloop.service.errors import BrokerAbsent, DatabaseAbsent, DatabaseAway
 from hazardloop.service.keeping import Keeper
 from hazardloop.service.pipeline import Worker
 from hazardloop.service.remembering import remembered
 from hazardloop.service.self_watch import SelfWatch
 from hazardloop.service.settings import Settings
+from hazardloop.service.signs import Signs
+from hazardloop.service.sink import Sink
 from hazardloop.service.site import Site, known_kinds, load_site
+from hazardloop.service.work import Aside, Work
 
 log = logging.getLogger(__name__)
 
@@ -48,14 +55,44 @@ async def run_worker(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with await connect(settings.database_url, "worker-start") as connection:
-        await require_schema(connection)
-        await own_devices.ensure(connection, known_kinds(settings).kinds)
-        site = await load_site(connection, settings)
-        known = await remembered(connection, site)
-    gc.collect()
-    gc.freeze()  # registry and rules live as long as we do; no need to walk them again and again
-    await _work(settings, site, *known, stop)
+    spool = Spool(
+        spool_state.spool_file(settings.home), settings.spool_bytes, settings.spool_reserve_bytes
+    )
+    await spool.open()
+    try:
+        async with await connect(settings.database_url, "worker-start") as connection:
+            await require_schema(connection)
+            await own_devices.ensure(connection, known_kinds(settings).kinds)
+            site = await load_site(connection, settings)
+            await _record_spooled(settings, spool, site)  # else we would not remember all we knew
+            known = await remembered(connection, site)
+        gc.collect()
+        gc.freeze()  # registry and rules live long; no need to walk them again and again
+        await _work(settings, site, *known, spool, stop)
+    finally:
+        await spool.close()
+
+
+async def _record_spooled(settings: Settings, spool: Spool, site: Site) -> None:
+    """Records what the worker before us left in the spool. DatabaseAbsent: it went away again."""
+    if not spool.fill.works:
+        return
+    log.info("spool of an earlier run", extra={"readings": spool.fill.readings})
+    keeper = Keeper(settings.database_url, "worker-drain", PATIENCE_S)
+
+    async def leave_in_outbox(_announcements: list[Announcement]) -> None:
+        """There is nobody yet who could announce."""
+
+    async def nothing(_aside: Aside) -> Work:
+        raise AssertionError("asides are judged when all is remembered")
+
+    sink = Sink(keeper, spool, nothing)
+    try:
+        await Drain(sink, keeper, lambda: site.registry, leave_in_outbox, 0).empty()
+    except DatabaseAway as error:
+        raise DatabaseAbsent(f"the database went away: {error}") from error
+    finally:
+        await keeper.close()
 
 
 async def _work(
@@ -64,24 +101,39 @@ async def _work(
     memory: Memory,
     newest: Times,
     doubts: Doubts,
+    spool: Spool,
     stop: asyncio.Event,
 ) -> None:
     annunciator = Annunciator(_broker_address(settings))
     options = _subscription_options(settings)
     kept = _Kept(settings.home / "worker" / "subscribed", options)
     subscription = Subscription(options, had_session=kept.before)
+    database = settings.database_url
     worker = Worker(
         site,
         memory,
         newest,
         subscription,
         annunciator,
-        SteadyConnection(settings.database_url, "worker-ask"),
-        Keeper(settings.database_url),
+        BriskConnection(database, "worker-ask"),
+        Keeper(database),
         SelfWatch(site.registry, site.catalog),
         doubts,
-        f"{socket.gethostname()}:{os.getpid()}",
+        spool,
         quota=Quota(settings.dead_letters_per_minute),
+    )
+    drain = Drain(
+        worker.sink,
+        Keeper(database, "worker-drain", PATIENCE_S),
+        lambda: worker.site.registry,
+        worker.herald.tell_drained,
+        settings.spool_drain_per_s,
+    )
+    signs = Signs(
+        worker,
+        f"{socket.gethostname()}:{os.getpid()}",
+        BriskConnection(database, "worker-signs"),
+        spool_state.state_file(settings.home),
     )
     async with subscription:
         await _require_broker(settings, subscription, stop)
@@ -95,13 +147,14 @@ async def _work(
                 group.create_task(annunciator.run()),
                 group.create_task(worker.keep_work()),
                 group.create_task(
-                    worker.follow_retries(SteadyConnection(settings.database_url, "worker-retries"))
+                    worker.follow_retries(BriskConnection(database, "worker-retries"))
                 ),
                 group.create_task(
-                    worker.follow_registry(
-                        SteadyConnection(settings.database_url, "worker-registry")
-                    )
+                    worker.follow_registry(SteadyConnection(database, "worker-registry"))
                 ),
+                group.create_task(drain.run()),
+                group.create_task(signs.show_spool()),
+                group.create_task(signs.beat()),
             ]
             taking = group.create_task(_take(worker, stop, settings.settle_s, unclean))
             await stop.wait()
@@ -111,7 +164,9 @@ async def _work(
         if drained:
             mark.unlink()
     await worker.close()
-    log.info("worker stopped", extra={"drained": drained})
+    await drain.keeper.close()
+    await signs.database.close()
+    log.info("worker stopped", extra={"drained": drained, "spooled": spool.fill.rows})
 
 
 async def _take(worker: Worker, stop: asyncio.Event, settle_s: float, unclean: bool) -> None:

@@ -19,13 +19,13 @@ from hazardloop.service.api.schema import Out
 from hazardloop.service.api.site import Site
 from hazardloop.service.database import Connection, require_schema
 from hazardloop.service.errors import SchemaWrong
+from hazardloop.service.spool_state import OK, in_words, said_in, state_file
 
 router = APIRouter(tags=["operation"])
 
 BEAT_FRESH_S: Final = 10.0
 """A process whose newest sign of life is older is taken to be gone."""
 ABSENT: Final = (psycopg.Error, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed, OSError)
-OK: Final = "ok"
 
 
 class Alive(Out):
@@ -43,7 +43,13 @@ class Ready(Out):
             "examples": [
                 {
                     "ready": True,
-                    "parts": {"database": "ok", "schema": "ok", "worker": "ok", "broker": "ok"},
+                    "parts": {
+                        "database": "ok",
+                        "schema": "ok",
+                        "worker": "ok",
+                        "broker": "ok",
+                        "spool": "ok",
+                    },
                 }
             ]
         }
@@ -64,9 +70,12 @@ async def alive() -> Alive:
     responses={503: {"model": Ready, "description": "Some part cannot do its job."}},
 )
 async def ready(here: Here, response: Response) -> Ready:
-    """Whether alarms are being raised and shown: database, schema, worker and its broker."""
+    """Whether alarms are being raised and shown: database, schema, worker, its broker and spool.
+
+    A part is fine if it says `ok`, or `ok: …` with something to know.
+    """
     parts = await _parts(here)
-    fine = all(part == OK for part in parts.values())
+    fine = all(part == OK or part.startswith(f"{OK}:") for part in parts.values())
     response.status_code = 200 if fine else 503
     return Ready(ready=fine, parts=parts)
 
@@ -78,29 +87,45 @@ NEWEST_BEAT: Final = """
 
 async def _parts(here: Site) -> dict[str, str]:
     unknown = "not known while the database is away"
-    parts = {"database": OK, "schema": unknown, "worker": unknown, "broker": unknown}
+    parts = dict.fromkeys(("database", "schema", "worker", "broker", "spool"), unknown)
+    parts["database"] = OK
     try:
         async with asyncio.timeout(5), here.pool.connection() as conn:
             try:
                 await require_schema(conn)
                 parts["schema"] = OK
             except SchemaWrong as error:
-                return parts | {"schema": str(error), "worker": "not known", "broker": "not known"}
+                lacking = dict.fromkeys(("worker", "broker", "spool"), "not known")
+                return parts | lacking | {"schema": str(error)}
             return parts | _worker(await fetch_one(conn, NEWEST_BEAT))
     except (*ABSENT, TimeoutError):
-        return parts | {"database": "does not answer: start PostgreSQL"}
+        parts["database"] = "does not answer: start PostgreSQL"
+        state = await asyncio.to_thread(said_in, state_file(here.settings.home))
+        return parts if state is None else parts | _worker_says(state)
+
+
+def _worker_says(state: dict[str, Any]) -> dict[str, str]:
+    """What a worker on this machine says of itself while the database is away."""
+    broker = str(state.get("broker", "not known"))
+    return {
+        "worker": "ok: alarms go out unrecorded",
+        "broker": OK if broker == "connected" else broker,
+        "spool": in_words(state),
+    }
 
 
 def _worker(beat: dict[str, Any] | None) -> dict[str, str]:
+    lacking = dict.fromkeys(("broker", "spool"), "not known without a worker")
     if beat is None:
-        return {"worker": "none has run yet: start one", "broker": "not known without a worker"}
+        return {"worker": "none has run yet: start one"} | lacking
     if beat["age_s"] > BEAT_FRESH_S:
-        return {
-            "worker": f"silent for {beat['age_s']:.0f} s: start it again",
-            "broker": "not known without a worker",
-        }
+        return {"worker": f"silent for {beat['age_s']:.0f} s: start it again"} | lacking
     broker = beat["detail"].get("broker", "connected")
-    return {"worker": OK, "broker": OK if broker == "connected" else str(broker)}
+    return {
+        "worker": OK,
+        "broker": OK if broker == "connected" else str(broker),
+        "spool": str(beat["detail"].get("spool", OK)),
+    }
 
 
 @router.get("/metrics", dependencies=[public()], response_class=Response)

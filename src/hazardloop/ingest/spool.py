@@ -1,0 +1,368 @@
+"""Pieces of work kept on disk while the database is away: two queues in one SQLite file.
+
+`WORKS` hold what was evaluated and is to be recorded in order; `ASIDES` what nobody could judge
+without the database. What is in a piece is the caller's affair: here it is bytes. Each call is one
+transaction that has reached the disk when it returns (WAL, synchronous=FULL).
+"""
+
+import asyncio
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+from uuid import UUID, uuid4
+
+from hazardloop.ingest.errors import SpoolFull
+
+log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+WORKS: Final = "works"
+ASIDES: Final = "asides"
+ROW_BYTES: Final = 64
+"""Counted for a row beside its body."""
+WAIT_FOR_LOCK_S: Final = 10.0
+"""The worker before us may still be on its way out."""
+WAL_BYTES: Final = 16 << 20
+"""The write-ahead log is cut to this when it has been written back."""
+SHRINK_FROM_BYTES: Final = 16 << 20
+"""An empty spool of at least this size gives its room back to the disk."""
+LOOK_AGAIN_S: Final = 1.0
+"""How long a look at the free room of the disk holds good while there is plenty."""
+
+SCHEMA: Final = """
+    CREATE TABLE IF NOT EXISTS queue (name TEXT PRIMARY KEY, spool_id TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS works (
+        position INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice, however often emptied
+        spooled_us INTEGER NOT NULL, readings INTEGER NOT NULL, unsure TEXT,
+        untold INTEGER NOT NULL, body BLOB NOT NULL);
+    CREATE INDEX IF NOT EXISTS works_untold ON works (position) WHERE untold;
+    CREATE TABLE IF NOT EXISTS asides (
+        position INTEGER PRIMARY KEY AUTOINCREMENT,
+        spooled_us INTEGER NOT NULL, readings INTEGER NOT NULL, unsure TEXT,
+        untold INTEGER NOT NULL, body BLOB NOT NULL);
+    CREATE TABLE IF NOT EXISTS refused (
+        refused_us INTEGER NOT NULL, queue TEXT NOT NULL, position INTEGER NOT NULL,
+        why TEXT NOT NULL, body BLOB NOT NULL);"""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One row of a queue."""
+
+    position: int
+    """Rises in its queue, and is never used twice."""
+    spooled_us: int
+    """When it was put here, us since the Unix epoch."""
+    readings: int
+    unsure: str | None
+    """Transaction of the database that may have recorded it already."""
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """What is to be put into a queue."""
+
+    queue: str
+    body: bytes
+    readings: int
+    unsure: str | None = None
+    untold: bool = False
+    """It holds alarm changes that have to be announced."""
+
+
+@dataclass(slots=True)
+class Fill:
+    """How full the spool is."""
+
+    works: int = 0
+    asides: int = 0
+    readings: int = 0
+    bytes: int = 0
+    oldest_us: int | None = None
+    refused: int = 0
+    """Pieces that the database would not take, kept for a person to look at."""
+    full: str = ""
+    """Why nothing more can be taken; empty while it can."""
+
+    @property
+    def rows(self) -> int:
+        """Pieces in both queues."""
+        return self.works + self.asides
+
+
+class Spool:
+    """The spool of one worker; only one process at a time can have it open."""
+
+    def __init__(self, path: Path, limit_bytes: int, reserve_bytes: int) -> None:
+        """Not open yet.
+
+        Args:
+            path: of the SQLite file; its folder is made.
+            limit_bytes: the most it holds.
+            reserve_bytes: what it leaves free on its disk.
+        """
+        self.path = path
+        self.limit_bytes = limit_bytes
+        self._reserve_bytes = reserve_bytes
+        self._thread = ThreadPoolExecutor(1, "spool")
+        self._file: sqlite3.Connection | None = None
+        self._ids: dict[str, UUID] = {}
+        self._disk_room = 0
+        self._looked_at = float("-inf")
+        self.fill = Fill()
+
+    def id_of(self, queue: str) -> UUID:
+        """Under which the database notes how far this queue is recorded."""
+        return self._ids[queue]
+
+    @property
+    def share(self) -> float:
+        """How full it is, 0..1; 1 as well where the disk has no room for more."""
+        return 1.0 if self.fill.full else min(1.0, self.fill.bytes / self.limit_bytes)
+
+    async def open(self) -> None:
+        """Opens the file. One that cannot be read is put beside, with an error in the log."""
+        try:
+            await self._do(self._open)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise  # locked, or no room: the file itself is sound
+            beside = self.path.with_suffix(f".damaged-{time.time_ns() // 1_000_000}")
+            log.error(
+                "spool damaged: put beside, to be recovered by hand",
+                extra={"file": str(beside), "reason": str(error)},
+            )
+            self.path.rename(beside)
+            await self._do(self._open)
+
+    async def append(self, news: Sequence[New]) -> list[int]:
+        """The positions of these rows, all of them on the disk. SpoolFull: none of them is."""
+        return await self._do(lambda: self._append(news))
+
+    async def head(self, queue: str, rows: int, most_bytes: int) -> list[Piece]:
+        """The first pieces of a queue: one at least if there is one, and within the bounds."""
+        return await self._do(lambda: self._head(queue, rows, most_bytes))
+
+    async def drop(self, queue: str, through: int) -> None:
+        """Removes the pieces up to this position."""
+        await self._do(lambda: self._drop(queue, through))
+
+    async def refuse(self, queue: str, position: int, why: str) -> None:
+        """Takes a piece out of its queue and keeps it aside, for a person to look at."""
+        await self._do(lambda: self._refuse(queue, position, why))
+
+    async def untold(self, rows: int) -> list[Piece]:
+        """The first works whose alarm changes nobody has been told of yet."""
+        return await self._do(
+            lambda: self._pieces("works WHERE untold ORDER BY position LIMIT ?", rows)
+        )
+
+    async def note_told(self, position: int) -> None:
+        """The alarm changes of this work were announced."""
+        await self._do(
+            lambda: self._write(
+                lambda file: file.execute(
+                    "UPDATE works SET untold = 0 WHERE position = ?", [position]
+                )
+            )
+        )
+
+    async def close(self) -> None:
+        """Closes the file; what is in it stays."""
+        if self._file is not None:
+            await self._do(self._file.close)
+            self._file = None
+        self._thread.shutdown()
+
+    async def _do(self, what: Callable[[], Answer]) -> Answer:
+        # Shielded: SQLite goes on anyway, and our counts must follow what it did.
+        loop = asyncio.get_running_loop()
+        return await asyncio.shield(loop.run_in_executor(self._thread, what))
+
+    def _open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = sqlite3.connect(
+            self.path, timeout=WAIT_FOR_LOCK_S, isolation_level=None, check_same_thread=False
+        )
+        try:
+            file.execute("PRAGMA locking_mode = EXCLUSIVE")
+            file.execute("PRAGMA journal_mode = WAL")
+            file.execute("PRAGMA synchronous = FULL")
+            file.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+            file.executescript(SCHEMA)
+            for queue in (WORKS, ASIDES):
+                file.execute("INSERT OR IGNORE INTO queue VALUES (?, ?)", [queue, str(uuid4())])
+            self._ids = {
+                name: UUID(text) for name, text in file.execute("SELECT name, spool_id FROM queue")
+            }
+            self._count(file)
+        except BaseException:
+            file.close()
+            raise
+        self.path.chmod(0o600)
+        self._file = file
+
+    def _count(self, file: sqlite3.Connection) -> None:
+        counts = {}
+        for queue in (WORKS, ASIDES):
+            (counts[queue],) = file.execute(
+                f"SELECT count(*), ifnull(sum(readings), 0), ifnull(sum(length(body)), 0),"
+                f" min(spooled_us) FROM {queue}"
+            )
+        (refused,) = file.execute("SELECT count(*), ifnull(sum(length(body)), 0) FROM refused")
+        works, asides = counts[WORKS], counts[ASIDES]
+        rows = works[0] + asides[0] + refused[0]
+        oldest = [first for first in (works[3], asides[3]) if first is not None]
+        self.fill.works, self.fill.asides, self.fill.refused = works[0], asides[0], refused[0]
+        self.fill.readings = works[1] + asides[1]
+        self.fill.bytes = works[2] + asides[2] + refused[1] + rows * ROW_BYTES
+        self.fill.oldest_us = min(oldest, default=None)
+
+    def _append(self, news: Sequence[New]) -> list[int]:
+        size = sum(len(new.body) + ROW_BYTES for new in news)
+        try:
+            self._require_room(size)
+            now_us = time.time_ns() // 1000
+            positions = self._write(lambda file: [_insert(file, new, now_us) for new in news])
+        except (sqlite3.OperationalError, OSError) as error:
+            self.fill.full = f"cannot write to {self.path}: {error}"
+            raise SpoolFull(self.fill.full) from error
+        except SpoolFull as error:
+            self.fill.full = str(error)
+            raise
+        self._disk_room -= size
+        fill = self.fill
+        fill.full = ""
+        fill.works += sum(new.queue == WORKS for new in news)
+        fill.asides += sum(new.queue == ASIDES for new in news)
+        fill.readings += sum(new.readings for new in news)
+        fill.bytes += size
+        fill.oldest_us = fill.oldest_us or now_us
+        return positions
+
+    def _require_room(self, size: int) -> None:
+        if self.fill.bytes + size > self.limit_bytes:
+            raise SpoolFull(
+                f"{self.fill.bytes} of {self.limit_bytes} bytes are used (HAZARDLOOP_SPOOL_BYTES)"
+            )
+        now = time.monotonic()
+        if self._disk_room < 4 * size or now > self._looked_at + LOOK_AGAIN_S:
+            self._looked_at = now
+            disk = os.statvfs(self.path.parent)
+            free = disk.f_bavail * disk.f_frsize
+            self._disk_room = free - self._reserve_bytes + self._vacant()
+            if self._disk_room < size:
+                raise SpoolFull(
+                    f"{free} bytes are free in {self.path.parent},"
+                    f" {self._reserve_bytes} of them are to stay so"
+                )
+
+    def _vacant(self) -> int:
+        """Bytes of the file that hold nothing any more."""
+        return self._pragma("freelist_count") * self._pragma("page_size")
+
+    def _pragma(self, name: str) -> int:
+        assert self._file is not None
+        ((value,),) = self._file.execute(f"PRAGMA {name}")
+        return int(value)
+
+    def _head(self, queue: str, rows: int, most_bytes: int) -> list[Piece]:
+        assert self._file is not None
+        sizes = self._file.execute(
+            f"SELECT position, length(body) FROM {queue} ORDER BY position LIMIT ?", [rows]
+        )
+        through, total = -1, 0
+        for position, size in sizes:
+            total += size
+            if through >= 0 and total > most_bytes:
+                break
+            through = position
+        return self._pieces(f"{queue} WHERE position <= ? ORDER BY position", through)
+
+    def _pieces(self, which: str, argument: int) -> list[Piece]:
+        assert self._file is not None
+        found = self._file.execute(
+            f"SELECT position, spooled_us, readings, unsure, body FROM {which}", [argument]
+        )
+        return [Piece(*row) for row in found]
+
+    def _drop(self, queue: str, through: int) -> None:
+        self._remove(queue, f"FROM {queue} WHERE position <= ?", [through])
+
+    def _refuse(self, queue: str, position: int, why: str) -> None:
+        self._write(
+            lambda file: file.execute(
+                f"INSERT INTO refused SELECT ?, ?, position, ?, body FROM {queue}"
+                " WHERE position = ?",
+                [time.time_ns() // 1000, queue, why, position],
+            )
+        )
+        self._remove(queue, f"FROM {queue} WHERE position = ?", [position])
+        self.fill.refused += 1
+
+    def _remove(self, queue: str, which: str, arguments: Sequence[int]) -> None:
+        def count_and_delete(file: sqlite3.Connection) -> tuple[int, int, int]:
+            ((rows, readings, size),) = file.execute(
+                "SELECT count(*), ifnull(sum(readings), 0), ifnull(sum(length(body)), 0) " + which,
+                arguments,
+            )
+            file.execute(f"DELETE {which}", arguments)
+            return rows, readings, size
+
+        rows, readings, size = self._write(count_and_delete)
+        fill = self.fill
+        fill.works -= rows if queue == WORKS else 0
+        fill.asides -= rows if queue == ASIDES else 0
+        fill.readings -= readings
+        fill.bytes -= size + rows * ROW_BYTES
+        fill.oldest_us = self._oldest() if fill.rows else None
+        if not fill.rows:
+            self._shrink()
+
+    def _oldest(self) -> int | None:
+        assert self._file is not None
+        firsts = [
+            row[0]
+            for queue in (WORKS, ASIDES)
+            for row in self._file.execute(
+                f"SELECT spooled_us FROM {queue} ORDER BY position LIMIT 1"
+            )
+        ]
+        return min(firsts, default=None)
+
+    def _shrink(self) -> None:
+        assert self._file is not None
+        if self._pragma("page_count") * self._pragma("page_size") >= SHRINK_FROM_BYTES:
+            self._file.execute("VACUUM")
+            self._file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _write(self, what: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        file = self._file
+        assert file is not None
+        file.execute("BEGIN IMMEDIATE")
+        try:
+            answer = what(file)
+            file.execute("COMMIT")
+        except BaseException:
+            if file.in_transaction:
+                file.execute("ROLLBACK")
+            raise
+        return answer
+
+
+def _insert(file: sqlite3.Connection, new: New, now_us: int) -> int:
+    cursor = file.execute(
+        f"INSERT INTO {new.queue} (spooled_us, readings, unsure, untold, body)"
+        " VALUES (?, ?, ?, ?, ?)",
+        [now_us, new.readings, new.unsure, new.untold, new.body],
+    )
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid

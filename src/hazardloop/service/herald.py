@@ -1,0 +1,74 @@
+"""Tells alarm changes outward once they are durable, and what an earlier try could not tell."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from hazardloop.alarms import store as alarm_store
+from hazardloop.alarms.annunciation import Annunciator
+from hazardloop.alarms.store import Announcement
+from hazardloop.devices.registry import Registry
+from hazardloop.ingest.spool import Spool
+from hazardloop.service.errors import DatabaseAway
+from hazardloop.service.keeping import Keeper
+from hazardloop.service.sink import Kept
+from hazardloop.service.spooled import unpack_work
+
+UNTOLD_AT_ONCE: Final = 100
+"""Spooled works whose changes are told again at once."""
+
+
+@dataclass(slots=True)
+class Herald:
+    """Announces in order; what the broker did not take is told again later."""
+
+    annunciator: Annunciator
+    keeper: Keeper
+    spool: Spool
+    left_over: bool = True
+    """The outbox holds what an earlier run, or a broker that was away, did not take."""
+    untold: bool = True
+    """So may the spool."""
+
+    async def tell(self, kept: Kept) -> None:
+        """Announces what has become durable, or leaves it for later."""
+        self.left_over |= kept.left_over
+        if kept.recorded:
+            await self._tell_recorded(kept.announcements)
+        elif kept.announcements:
+            taken = await self.annunciator.announce(kept.announcements)
+            if len(taken) == len(kept.announcements):
+                await self.spool.note_told(kept.position)
+            else:
+                self.untold = True
+
+    async def tell_drained(self, announcements: list[Announcement]) -> None:
+        """Announces changes that have left the spool for the database."""
+        await self._announce(announcements)
+
+    async def tell_untold(self, registry: Registry) -> None:
+        """Announces what is spooled and was told to nobody, as long as the broker takes it."""
+        while self.untold and (pieces := await self.spool.untold(UNTOLD_AT_ONCE)):
+            for piece in pieces:
+                outcome = unpack_work(piece.body, registry).outcome
+                announcements = alarm_store.unrecorded(outcome, registry)
+                if len(await self.annunciator.announce(announcements)) < len(announcements):
+                    return
+                await self.spool.note_told(piece.position)
+        self.untold = False
+
+    async def _tell_recorded(self, announcements: list[Announcement]) -> None:
+        if self.left_over:
+            try:
+                announcements = await self.keeper.unannounced()
+                self.left_over = len(announcements) == alarm_store.OUTBOX_PAGE
+            except DatabaseAway:
+                pass  # what is new is told without what is old
+        await self._announce(announcements)
+
+    async def _announce(self, announcements: list[Announcement]) -> None:
+        taken = await self.annunciator.announce(announcements)
+        self.left_over |= len(taken) < len(announcements)
+        try:
+            await self.keeper.note_announced(taken)
+        except DatabaseAway:
+            self.left_over = True  # told once more, with the same version

@@ -1,0 +1,290 @@
+"""The database goes away under a worker that is a process: alarms go on, and nothing is lost."""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from hazardloop.service.database import migrate
+from hazardloop.service.embedded.postgres import EmbeddedPostgres
+from hazardloop.service.spool_state import state_file
+from tests import worlds
+from tests.brokers import Broker, mosquitto
+from tests.integration.test_pipeline import Gateway, at_work, gateway_at, now_ms
+from tests.worlds import STORED, eventually, query
+
+DEVICES = {f"GD-{n}": "gas_detector" for n in range(6)} | {"SD-1": "smoke_detector"}
+Message = tuple[int, dict[str, Any]]
+"""Milliseconds, values."""
+START_MS = now_ms() - 1_200_000
+LEVELS = [5, 30, 60, 30, 5, 5, 5, 5, 5]
+"""A detector's lap: up through both limits, and down for longer than it takes to clear."""
+
+
+def third(nth: int) -> list[Message]:
+    """One third of what is sent: laps of the detectors, with repeats and late readings among."""
+    start = START_MS + nth * 200_000
+    # A detector that reports seldom, and late: what it finds is the same whatever the batches, as
+    # long as this is not in the same one.
+    sent: list[Message] = [(start + 150_000, {"GD-5.lel": 5})]
+    for lap in range(3 * len(LEVELS)):
+        at = start + lap * 4_000
+        level = LEVELS[lap % len(LEVELS)]
+        sent += [(at + device, {f"GD-{device}.lel": level}) for device in range(4)]
+        sent.append((at, {"SD-1.smoke": level > 50}))
+        sent.append((at, {"GD-0.ppm": lap, "GD-1.ppm": lap}))
+    sent.insert(20, sent[3])
+    return sent
+
+
+def afterthoughts(nth: int) -> list[Message]:
+    """Late readings that tell of alarms, some of them twice, and repeats."""
+    start = START_MS + nth * 200_000
+    late = [(start + 90_000, {"GD-5.lel": 60}), (start + 95_000, {"GD-5.lel": 55})]
+    return [*late, late[0], third(nth)[7], third(nth)[30]]
+
+
+THIRDS = [[*third(nth), *afterthoughts(nth)] for nth in range(3)]
+SENT = len({(at, code) for part in THIRDS for at, values in part for code in values})
+"""Readings, each counted once."""
+TOLD_AGAIN = sum(len(values) for part in THIRDS for _, values in part) - SENT
+
+HISTORY = """
+    SELECT alarm_id, point_id, rule_id, raised_at, cleared_at, tier, tier_now, found_late, version,
+           (SELECT array_agg((c.version, c.change, c.tier, c.changed_at)::text ORDER BY c.version)
+              FROM alarm_change c WHERE c.alarm_id = alarm.alarm_id)
+      FROM alarm WHERE rule_id NOT LIKE '%%platform%%' ORDER BY raised_at, alarm_id"""
+
+
+def say(gateway: Gateway, part: Sequence[Message]) -> None:
+    for at, values in part:
+        gateway.read(values, at)
+
+
+def say_all(gateway: Gateway, part: Sequence[Message]) -> None:
+    say(gateway, part[:-5])
+    time.sleep(0.5)  # ten times a batch's age
+    say(gateway, part[-5:])
+
+
+def say_and_wait(database: str, gateway: Gateway, part: Sequence[Message], stored: int) -> None:
+    """Afterthoughts go in batches of their own: what a late reading finds depends on the batch."""
+    say_all(gateway, part)
+    eventually(lambda: query(database, STORED) == [(stored,)], f"{stored} readings stored", 60)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    postgres: str, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> list[tuple[Any, ...]]:
+    """The alarm history that the messages give when nothing happens."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "broker").mkdir()
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE undisturbed TEMPLATE {}").format(sql.Identifier(template))
+        )
+    database = make_conninfo(postgres, dbname="undisturbed")
+    worlds.register(database, DEVICES)
+    with (
+        mosquitto(folder / "broker") as broker,
+        at_work(database, broker, folder / "home"),
+        gateway_at(broker) as gateway,
+    ):
+        for nth, part in enumerate(THIRDS, 1):
+            say_and_wait(database, gateway, part, nth * SENT // 3)
+    history = query(database, HISTORY)
+    assert len(history) >= 3 * 4 * 3
+    assert sum(row[7] for row in history) >= 3  # found late
+    return history
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL of this test alone, that it may stop; with the district in it."""
+    postgres = EmbeddedPostgres(tmp_path / "server", settings={"max_connections": "40"})
+    postgres.start()
+    asyncio.run(migrate(postgres.conninfo))
+    worlds.register(postgres.conninfo, DEVICES)
+    yield postgres
+    postgres.stop()
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    with mosquitto(folder) as running:
+        yield running
+
+
+def lose(server: EmbeddedPostgres) -> None:
+    """Immediate shutdown, as `pg_ctl stop -m immediate`."""
+    server.child.send(signal.SIGQUIT)
+    eventually(lambda: not server.child.runs(), "the database has stopped")
+
+
+def bring_back(server: EmbeddedPostgres) -> None:
+    server.launch()
+    eventually(lambda: answers(server.conninfo), "the database is back")
+
+
+def answers(conninfo: str) -> bool:
+    try:
+        return bool(query(conninfo, "SELECT 1"))
+    except psycopg.OperationalError:
+        return False
+
+
+def spooled(home: Path) -> dict[str, Any]:
+    return dict(json.loads(state_file(home).read_text()))
+
+
+def unrecorded(gateway: Gateway) -> list[dict[str, Any]]:
+    return [body for _, body in gateway.heard if not body["recorded"]]
+
+
+def require_as_undisturbed(database: str, undisturbed: list[tuple[Any, ...]]) -> None:
+    assert query(database, STORED) == [(SENT,)]
+    assert query(database, HISTORY) == undisturbed
+    cases = "SELECT count(*) FROM alarm LEFT JOIN disposal_case USING (alarm_id) GROUP BY alarm_id"
+    assert {count for (count,) in query(database, cases)} == {1}
+    eventually(lambda: query(database, "SELECT count(*) FROM outbox") == [(0,)], "all announced")
+
+
+def require_told_once(gateway: Gateway, undisturbed: list[tuple[Any, ...]]) -> None:
+    """Every change was announced as recorded, with its own version, and none twice."""
+    told = [(body["id"], body["version"]) for _, body in gateway.heard if body["recorded"]]
+    assert len(told) == len(set(told))
+    expected = {(str(row[0]), version) for row in undisturbed for version in range(1, row[8] + 1)}
+    assert set(told) == expected
+
+
+def test_a_stopped_database_stops_no_alarm_and_changes_no_history(
+    server: EmbeddedPostgres, broker: Broker, home: Path, undisturbed: list[tuple[Any, ...]]
+) -> None:
+    database = server.conninfo
+    with at_work(database, broker, home), gateway_at(broker) as gateway:
+        gateway.listen("hl/v1/E1/alarm")
+        say_and_wait(database, gateway, THIRDS[0], SENT // 3)
+        before = len(gateway.heard)
+        lose(server)
+        say_all(gateway, THIRDS[1])
+        in_outage = [row for row in undisturbed if ms(row[3]) >= START_MS + 200_000 and not row[7]]
+        in_outage = [row for row in in_outage if ms(row[3]) < START_MS + 400_000]
+        eventually(
+            lambda: (
+                len([b for b in unrecorded(gateway) if b["change"] == "raised"]) == len(in_outage)
+            ),
+            "alarms are heard without the database",
+        )
+        assert {body["id"] for body in unrecorded(gateway)} == {str(row[0]) for row in in_outage}
+        assert all(not body["recorded"] and body["version"] is None for _, body in
+                   gateway.heard[before:])  # fmt: skip
+        eventually(lambda: spooled(home)["asides"] >= 1, "late readings are kept aside")
+        assert spooled(home)["away"]
+        bring_back(server)
+        eventually(lambda: query(database, STORED) == [(2 * SENT // 3,)], "the spool is drained")
+        say_and_wait(database, gateway, THIRDS[2], SENT)
+        require_as_undisturbed(database, undisturbed)
+        require_told_once(gateway, undisturbed)
+        eventually(lambda: spooled(home)["works"] == 0, "the spool is empty")
+        repeats = query(database, "SELECT sum(readings) FROM dead_letter WHERE reason='duplicate'")
+        assert repeats == [(TOLD_AGAIN,)]
+
+
+def ms(instant: Any) -> int:
+    return round(instant.timestamp() * 1000)
+
+
+@contextmanager
+def frozen(server: EmbeddedPostgres, name: str) -> Iterator[None]:
+    """The backend of that connection does not answer any more."""
+    ((pid,),) = query(
+        server.conninfo,
+        "SELECT pid FROM pg_stat_activity WHERE application_name = %s",
+        [f"hazardloop-{name}"],
+    )
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_backend_that_hangs_is_given_up_and_what_it_does_later_doubles_nothing(
+    server: EmbeddedPostgres, broker: Broker, home: Path, undisturbed: list[tuple[Any, ...]]
+) -> None:
+    database = server.conninfo
+    with at_work(database, broker, home), gateway_at(broker) as gateway:
+        gateway.listen("hl/v1/E1/alarm")
+        say_and_wait(database, gateway, THIRDS[0], SENT // 3)
+        with frozen(server, "worker-keep"):
+            say(gateway, THIRDS[1][:20])
+            eventually(lambda: "work goes to the spool" in log_of(home), "it is given up")
+            say_all(gateway, THIRDS[1][20:])
+            eventually(lambda: unrecorded(gateway), "alarms are heard meanwhile")
+        eventually(lambda: query(database, STORED) == [(2 * SENT // 3,)], "drained", 60)
+        say_and_wait(database, gateway, THIRDS[2], SENT)
+        require_as_undisturbed(database, undisturbed)
+        require_told_once(gateway, undisturbed)
+
+
+def log_of(home: Path) -> str:
+    return (home / "worker.log").read_text()
+
+
+def test_a_worker_killed_in_the_outage_and_while_it_drains_loses_and_doubles_nothing(
+    server: EmbeddedPostgres, broker: Broker, home: Path, undisturbed: list[tuple[Any, ...]]
+) -> None:
+    database, chance = server.conninfo, random.Random(11)
+    with ExitStack() as stack:
+        with at_work(database, broker, home) as worker:
+            gateway = stack.enter_context(gateway_at(broker))
+            say_and_wait(database, gateway, THIRDS[0], SENT // 3)
+            lose(server)
+            say_all(gateway, THIRDS[1])
+            eventually(lambda: spooled(home)["asides"] >= 1, "spooled")
+            worker.send_signal(signal.SIGKILL)
+            worker.wait()
+        bring_back(server)
+        for _life in range(6):  # some of them end before, some while, and some after it drains
+            with worlds.process(
+                "worker", home, database_url=database, mqtt_url=broker.url, batch_ms=20
+            ) as worker:
+                time.sleep(chance.uniform(0.8, 2.2))
+                worker.send_signal(signal.SIGKILL)
+                worker.wait()
+        with at_work(database, broker, home):
+            say_and_wait(database, gateway, THIRDS[2], SENT)
+            eventually(lambda: spooled(home)["asides"] == 0, "all is judged")
+            require_as_undisturbed(database, undisturbed)
+
+
+def test_a_worker_that_is_to_stop_in_an_outage_leaves_a_filled_spool(
+    server: EmbeddedPostgres, broker: Broker, home: Path, undisturbed: list[tuple[Any, ...]]
+) -> None:
+    database = server.conninfo
+    with gateway_at(broker) as gateway:
+        with at_work(database, broker, home) as worker:
+            say_and_wait(database, gateway, THIRDS[0], SENT // 3)
+            lose(server)
+            say_all(gateway, THIRDS[1])
+            eventually(lambda: spooled(home)["asides"] >= 1, "spooled")
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(30) == 0
+        bring_back(server)
+        with at_work(database, broker, home):
+            say_and_wait(database, gateway, THIRDS[2], SENT)
+            require_as_undisturbed(database, undisturbed)
