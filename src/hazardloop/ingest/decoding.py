@@ -28,7 +28,7 @@ from hazardloop.ingest.plain import Plain, read_plain
 from hazardloop.ingest.routing import CHANNELS, Routes
 from hazardloop.ingest.texts import Places, Texts
 
-SPAN: Final = 256 * 1024
+SPAN: Final = 512 * 1024
 """Bytes of messages that are read at once."""
 _FLAGS: Final = np.array([*CHANNELS.values()], np.int16)
 
@@ -96,8 +96,8 @@ def decode(topics: Texts, payloads: Texts, received_at: Times, routes: Routes) -
 def _spans(payloads: Texts) -> Iterator[slice]:
     """Messages to be read at once: so many that their columns stay in the processor's cache."""
     if len(payloads):
-        size = int(payloads.end[-1] - payloads.start[0])
-        step = max(1, len(payloads) * SPAN // max(size, 1))
+        spans = -(-int(payloads.end[-1] - payloads.start[0]) // SPAN)
+        step = -(-len(payloads) // max(spans, 1))
         for start in range(0, len(payloads), step):
             yield slice(start, start + step)
 

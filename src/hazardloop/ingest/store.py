@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from psycopg import AsyncConnection
 
 from hazardloop.devices.instants import utc
@@ -48,6 +49,11 @@ _ROW: Final = np.dtype(
     ]
 )
 """A row of COPY's binary format for the columns of `reading`."""
+_EMPTY_ROW: Final = np.zeros((), _ROW)
+"""One with the sizes of its fields, and nothing in them."""
+_EMPTY_ROW["fields"] = 5
+for _field in ("point", "observed", "received", "value", "quality"):
+    _EMPTY_ROW[f"{_field}_length"] = _ROW[_field].itemsize
 
 COPY_READINGS: Final = """
     COPY reading (point_id, observed_at, received_at, value, quality) FROM STDIN (FORMAT binary)"""
@@ -184,29 +190,24 @@ def copy_rows(readings: Readings, point_id: Rows) -> bytes:
         readings: n of them.
         point_id: (rows of the registry,) the id of each dense row.
     """
-    readings = in_key_order(readings, point_id)
-    rows = np.empty(len(readings), _ROW)
-    rows["fields"] = 5
-    for column, values in (
-        ("point", point_id[readings.row]),
-        ("observed", readings.observed_at - _EPOCH_2000_US),
-        ("received", readings.received_at - _EPOCH_2000_US),
-        ("value", readings.value),
-        ("quality", readings.quality),
-    ):
-        rows[f"{column}_length"] = rows.dtype[column].itemsize
-        rows[column] = values
-    return _SIGNATURE + rows.tobytes() + _TRAILER
-
-
-def in_key_order(readings: Readings, point_id: Rows) -> Readings:
-    """The readings by point id, and by time within each point."""
     point = point_id[readings.row]
+    order = key_order(point, readings.observed_at)
+    rows = np.full(len(readings), _EMPTY_ROW)
+    rows["point"] = point[order]
+    rows["observed"] = readings.observed_at[order] - _EPOCH_2000_US
+    rows["received"] = readings.received_at[order] - _EPOCH_2000_US
+    rows["value"] = readings.value[order]
+    rows["quality"] = readings.quality[order]
+    return b"".join((_SIGNATURE, rows.data, _TRAILER))
+
+
+def key_order(point: Rows, observed_at: Times) -> npt.NDArray[np.intp]:
+    """(n,) places by point, and by time within each point."""
     order = placed_by(point)
     same = np.diff(point[order]) == 0
-    if not (np.diff(readings.observed_at[order])[same] >= 0).all():
-        order = np.lexsort((readings.observed_at, point))
-    return readings.take(order)
+    if (np.diff(observed_at[order])[same] >= 0).all():
+        return order  # each point speaks in the order of time, as nearly always
+    return np.lexsort((observed_at, point))
 
 
 async def store_readings(connection: Connection, readings: Readings, point_id: Rows) -> None:
