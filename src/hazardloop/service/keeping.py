@@ -1,10 +1,11 @@
 """One piece of work made durable as a whole: readings, alarm changes, what was set aside."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 from uuid import UUID
 
 from psycopg import errors
@@ -18,8 +19,12 @@ from hazardloop.ingest import balance_store, retry_store
 from hazardloop.ingest import store as reading_store
 from hazardloop.ingest.opening import StatusSaid
 from hazardloop.service.database import BriskConnection, Connection, ensure_partitions
+from hazardloop.service.sieve import REFUSALS, keep_what_can_be
 from hazardloop.service.work import Work
 
+log = logging.getLogger(__name__)
+
+Store: TypeAlias = Callable[[Connection, Work], Awaitable[list[Announcement]]]
 Answer = TypeVar("Answer")
 
 GIVE_UP_S: Final = 4.0
@@ -124,17 +129,27 @@ class Keeper:
             if committed and mark is None:
                 return announcements
         try:
-            return await self._commit(connection, work, mark, sure_new=True)
+            return await self._commit_whole(connection, work, mark)
+        except REFUSALS as error:
+            # Tried as it is, it would stand in the way of all that comes after it, for ever.
+            log.error("work is refused", extra={"reason": str(error).strip().splitlines()[0]})
+            return await self._commit(connection, work, mark, _store_what_can_be)
+
+    async def _commit_whole(
+        self, connection: Connection, work: Work, mark: Mark | None
+    ) -> list[Announcement]:
+        try:
+            return await self._commit(connection, work, mark, _store_new)
         except errors.UniqueViolation:
             # Another worker stored some of these readings between our question and now.
-            return await self._commit(connection, work, mark, sure_new=False)
+            return await self._commit(connection, work, mark, _store_some)
         except errors.CheckViolation:
             # No partition for the day: the clerk makes them ahead, but may have been away.
             await ensure_partitions(connection, datetime.now(UTC))
-            return await self._commit(connection, work, mark, sure_new=True)
+            return await self._commit(connection, work, mark, _store_new)
 
     async def _commit(
-        self, connection: Connection, work: Work, mark: Mark | None, *, sure_new: bool
+        self, connection: Connection, work: Work, mark: Mark | None, store: Store
     ) -> list[Announcement]:
         async with connection.transaction():
             cursor = await connection.execute(TRANSACTION)
@@ -143,22 +158,37 @@ class Keeper:
             self._unsure = (row[0], [])
             if mark is not None:
                 await _advance(connection, mark)
-            if len(work.readings):
-                store = (
-                    reading_store.store_readings if sure_new else reading_store.store_new_readings
-                )
-                await store(connection, work.readings, work.registry.point_id)
-            await reading_store.set_aside(connection, work.letters)
-            await reading_store.count_more(connection, work.counted)
-            await balance_store.append(connection, work.arrivals)
-            await retry_store.note_outcomes(connection, work.retries)
-            await _keep_statuses(connection, work.statuses)
-            announcements = await alarm_store.record(
-                connection, work.outcome, work.registry, datetime.now(UTC)
-            )
+            announcements = await store(connection, work)
             self._unsure = (row[0], announcements)
         self._unsure = None
         return announcements
+
+
+async def _store_new(connection: Connection, work: Work) -> list[Announcement]:
+    """All of it; UniqueViolation: one of its readings is there already."""
+    if len(work.readings):
+        await reading_store.store_readings(connection, work.readings, work.registry.point_id)
+    return await _store_others(connection, work)
+
+
+async def _store_some(connection: Connection, work: Work) -> list[Announcement]:
+    """All of it that is not there already."""
+    if len(work.readings):
+        await reading_store.store_new_readings(connection, work.readings, work.registry.point_id)
+    return await _store_others(connection, work)
+
+
+async def _store_others(connection: Connection, work: Work) -> list[Announcement]:
+    await reading_store.set_aside(connection, work.letters)
+    await reading_store.count_more(connection, work.counted)
+    await balance_store.append(connection, work.arrivals)
+    await retry_store.note_outcomes(connection, work.retries)
+    await _keep_statuses(connection, work.statuses)
+    return await alarm_store.record(connection, work.outcome, work.registry, datetime.now(UTC))
+
+
+async def _store_what_can_be(connection: Connection, work: Work) -> list[Announcement]:
+    return await keep_what_can_be(connection, work, datetime.now(UTC), _keep_statuses)
 
 
 async def _advance(connection: Connection, mark: Mark) -> None:
@@ -183,7 +213,7 @@ async def _committed(connection: Connection, transaction: str) -> bool:
         await asyncio.sleep(0.05)
 
 
-async def _keep_statuses(connection: Connection, statuses: list[StatusSaid]) -> None:
+async def _keep_statuses(connection: Connection, statuses: Sequence[StatusSaid]) -> None:
     if not statuses:
         return
     last = {status.gateway_id: status for status in statuses}
