@@ -3,16 +3,19 @@
 A quick selection; `python -m benchmarks.faults` strikes more often and longer.
 """
 
+import socket
 from pathlib import Path
 
 import pytest
 
+from hazardloop.ingest import packets
+from tests.brokers import HOST
 from tests.faults import runs, verdict
 from tests.faults.conftest import SEED
-from tests.faults.load import messages_of
+from tests.faults.load import Load, messages_of
 from tests.faults.runs import Reference
-from tests.faults.stage import DatabaseServer
-from tests.worlds import query
+from tests.faults.stage import DatabaseServer, staged
+from tests.worlds import eventually, query
 
 
 @pytest.mark.parametrize(
@@ -85,3 +88,22 @@ class TestTheJudge:
         silent = messages_of(reference.plan, "E1")
         with pytest.raises(AssertionError, match="0 messages acknowledged"):
             verdict.judged("none", "none", SEED, reference.database, silent, reference.history, 100)
+
+
+def test_a_session_that_somebody_deleted_is_noticed_and_made_anew(
+    own_database: str, tmp_path: Path, reference: Reference
+) -> None:
+    with staged(own_database, tmp_path, reference.plan) as stage:
+        client_id = (stage.home / "worker" / "client_id").read_text()
+        with socket.create_connection((HOST, stage.broker.port)) as thief:
+            thief.sendall(packets.connect(client_id, clean_start=True))
+            thief.recv(4)
+        lost = "SELECT FROM process_heartbeat WHERE (detail->>'sessions_lost')::int = 1"
+        eventually(lambda: query(own_database, lost), "the heartbeat tells", 30)
+        stage.await_worker()
+        assert "forgotten our session" in stage.log()
+        load = Load(reference.plan, stage.broker.port, for_s=1.0)
+        load.start()
+        assert load.finish(60)
+        verdict.await_stored(own_database, load.messages)
+        assert verdict.stored(own_database).keys() == verdict.expected(load.messages).keys()
