@@ -63,7 +63,7 @@ class Load:
         """Quiet readings: nothing near a limit."""
         return wire.encode_telemetry(
             self.observed_ms(message, start_ms),
-            message,
+            message // GATEWAYS,
             {
                 f"{self.device(message, value)}.{QUANTITY}": (message * 7 + value) % 200 / 10
                 for value in range(self.values)
