@@ -26,8 +26,10 @@ import numpy as np
 import psycopg
 
 from hazardloop.alarms.evaluation import evaluate, tick
+from hazardloop.alarms.memory import Memory, carry_over
 from hazardloop.devices import wire
 from hazardloop.devices.readings import Times
+from hazardloop.devices.store import changes_since, pages
 from hazardloop.ingest.decoding import decode
 from hazardloop.ingest.repeats import novelty, see
 from hazardloop.ingest.store import copy_rows
@@ -37,7 +39,7 @@ from hazardloop.service.database import connect, migrate
 from hazardloop.service.embedded.postgres import EmbeddedPostgres
 from hazardloop.service.remembering import remembered
 from hazardloop.service.settings import Settings
-from hazardloop.service.site import load_site
+from hazardloop.service.site import Site, bring_up_to_date, load_site
 
 POINTS_OF_A_GATEWAY = 100
 BATCH = 5_000
@@ -149,6 +151,10 @@ def _all(points: list[int], rules: list[int], rounds: int) -> dict[str, Any]:
             for _ in range(rounds):
                 for child, figure in zip(children, figures, strict=True):
                     figure.setdefault("rounds", []).append(_told(child, "go"))
+            with psycopg.connect(server.conninfo) as connection:
+                connection.execute("UPDATE device SET expected_interval_s = 60 WHERE code = 'GD-7'")
+            for child, figure in zip(children, figures, strict=True):
+                figure.update(_told(child, "follow"))
         finally:
             for child in children:
                 child.kill()
@@ -230,7 +236,10 @@ async def _child(case: Case) -> None:
         flush=True,
     )
     speakers = Speakers(case)
-    for _ in sys.stdin:
+    for word in sys.stdin:
+        if word == "follow\n":
+            print(json.dumps(await _follow(case, site, memory)), flush=True)
+            continue
         batches = [speakers.batch() for _ in range(BATCHES)]
         spent = dict.fromkeys(("decode", "quality", "evaluate", "rows"), 0.0)
         for topics, payloads, received in batches:
@@ -256,6 +265,20 @@ async def _child(case: Case) -> None:
         us = {name: 1e6 * each / (BATCH * BATCHES) for name, each in spent.items()}
         told = {"us_per_message": sum(us.values()), **us, "tick_ms": tick_ms}
         print(json.dumps(told), flush=True)
+
+
+async def _follow(case: Case, site: Site, memory: Memory) -> dict[str, float]:
+    """What it takes to take over one device that changed: in all, and of our own CPU."""
+    async with await connect(case.conninfo, "bench") as connection:
+        began, cpu = time.perf_counter(), time.process_time()
+        changes = await changes_since(connection, site.registry.revision)
+        for page in pages(changes):
+            after, touched = await bring_up_to_date(connection, site, page)
+            memory = carry_over(site.table, memory, after.table, touched)
+            site = after
+        seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
+    assert len(changes.devices) == 1
+    return {"follow_ms": round(1e3 * seconds, 1), "follow_cpu_ms": round(1e3 * cpu_seconds, 1)}
 
 
 class Speakers:

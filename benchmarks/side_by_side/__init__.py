@@ -1,0 +1,1 @@
+"""Our worker beside two subscribers that people write themselves: same broker, table, messages."""
