@@ -89,7 +89,7 @@ FILL = (
     "  LEFT JOIN point p USING (device_id)"
     " WHERE p.point_id IS NULL AND d.code LIKE 'GD-%%' ORDER BY device_id",
     "INSERT INTO reading (point_id, observed_at, received_at, value, quality)"
-    " SELECT point_id, now() - interval '1 minute', now(), 10, 0 FROM point"
+    " SELECT point_id, now() - interval '2 hours', now(), 10, 0 FROM point"
     " ON CONFLICT DO NOTHING",
 )
 
@@ -282,14 +282,14 @@ async def _follow(case: Case, site: Site, memory: Memory) -> dict[str, float]:
 
 
 class Speakers:
-    """Messages of points in random order, each point once in a pass, a millisecond a pass."""
+    """Messages of points in random order, each point once in a pass, a pass each 15 seconds."""
 
     def __init__(self, case: Case) -> None:
-        """From a minute ago on."""
+        """From nearly two hours ago on."""
         self.points = case.points
         self.dice = np.random.default_rng(7)
         self.left: list[int] = []
-        self.now_ms = time.time_ns() // 1_000_000 - 30_000
+        self.now_ms = time.time_ns() // 1_000_000 - 115 * 60_000
 
     def batch(self) -> tuple[Texts, Texts, Times]:
         """Topics, payloads, times of receipt."""
@@ -299,7 +299,7 @@ class Speakers:
         for seq, value in enumerate(values.tolist()):
             if not self.left:
                 self.left = self.dice.permutation(self.points).tolist()
-                self.now_ms += 1
+                self.now_ms += 15_000
             point = self.left.pop()
             topics.append(f"{wire.ROOT}/BENCH/G{point // POINTS_OF_A_GATEWAY}/telemetry".encode())
             payloads.append(wire.encode_telemetry(self.now_ms, seq, {f"GD-{point}.lel": value}))
