@@ -38,7 +38,7 @@ async def test_it_is_ready_once_a_worker_lives_and_has_its_broker(api: World) ->
     await heartbeat.beat(api.conn, "worker", "w1", {"broker": "connected"})
     assert await ready() == (
         200,
-        {"database": "ok", "schema": "ok", "worker": "ok", "broker": "ok"},
+        {"database": "ok", "schema": "ok", "worker": "ok", "broker": "ok", "spool": "ok"},
     )
     await heartbeat.beat(api.conn, "worker", "w1", {"broker": "refused: wrong password"})
     status, parts = await ready()
