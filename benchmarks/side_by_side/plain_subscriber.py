@@ -41,6 +41,7 @@ async def main(asked: dict[str, Any]) -> None:
             identifier="plain-subscriber",
             clean_session=False,
             max_queued_incoming_messages=0,
+            timeout=60,  # after a kill, what was not acknowledged comes before the answers
         ) as client:
             await client.subscribe("hl/v1/+/+/telemetry", qos=1)
             print("ready", flush=True)
