@@ -23,9 +23,11 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import paho.mqtt.client as paho
 import psycopg
+from paho.mqtt.enums import CallbackAPIVersion
 
-from benchmarks.side_by_side import node_red
+from benchmarks.side_by_side import node_red, plain_subscriber
 from hazardloop.service.benches.load import Load, machine, register, start_ms_of
 from hazardloop.service.database import migrate
 from hazardloop.service.embedded import ports
@@ -43,6 +45,11 @@ QUIET_S = 5.0
 KILL_RATE = 8_000.0
 """Messages a second while somebody is killed: what each of the three can follow."""
 KILL_MESSAGES = 40_000
+STORED = """
+    SELECT count(*) FROM reading
+     WHERE observed_at >= to_timestamp(%s / 1000.0)
+       AND point_id IN (SELECT point_id FROM point JOIN device USING (device_id)
+                         WHERE device.code LIKE 'GD-%%')"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +61,40 @@ class Servers:
     port: int
     worker_secret: str
 
-    def stored(self) -> int:
+    def stored(self, from_ms: int) -> int:
+        """Readings of this round: not what the service says of itself, nor those of another."""
         with psycopg.connect(self.conninfo) as connection:
-            row = connection.execute("SELECT count(*) FROM reading").fetchone()
+            row = connection.execute(STORED, [from_ms]).fetchone()
         assert row is not None  # count(*) gives one
         return int(row[0])
 
     def clear(self) -> None:
-        """As before the first message."""
+        """As before the first message: nothing stored, and no session in which the broker keeps
+        for one what was sent to another.
+        """
+        ours = self.home / "worker" / "client_id"
+        for name, username, password in (
+            (plain_subscriber.CLIENT_ID, "bench", PASSWORD),
+            (node_red.CLIENT_ID, "bench", PASSWORD),
+            (ours.read_text() if ours.exists() else "nobody", "worker", self.worker_secret),
+        ):
+            forget_session(self.port, name, username, password)
         with psycopg.connect(self.conninfo, autocommit=True) as connection:
             connection.execute("TRUNCATE reading, process_heartbeat, outbox")
             connection.execute("VACUUM ANALYZE reading")
+
+
+def forget_session(port: int, client_id: str, username: str, password: str) -> None:
+    """Ends the session that the broker keeps under this id."""
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=True)
+    client.username_pw_set(username, password)
+    answers: list[object] = []
+    client.on_connect = lambda *given: answers.append(given)
+    client.connect(HOST, port)
+    while not answers:
+        client.loop(0.1)
+    client.disconnect()
+    client.loop(0.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +206,11 @@ async def publishing(at: Servers, load: Load, start_ms: int, rate: float) -> Any
     return child
 
 
-async def arrived(at: Servers, wanted: int) -> tuple[int, float]:
+async def arrived(at: Servers, wanted: int, from_ms: int) -> tuple[int, float]:
     """How many readings are in the table in the end, and when the last of them was."""
     seen, since = -1, time.time()
     while seen < wanted and time.time() - since < QUIET_S:
-        found = at.stored()
+        found = at.stored(from_ms)
         if found != seen:
             seen, since = found, time.time()
         await asyncio.sleep(0.02)
@@ -195,7 +225,7 @@ async def measured(at: Servers, who: Subscriber, load: Load) -> dict[str, Any]:
         publisher = await publishing(at, load, start_ms, 0.0)
         cpu = cpu_seconds(child.pid)
         output, _ = await publisher.communicate(b"go\n")
-        stored, last = await arrived(at, load.readings)
+        stored, last = await arrived(at, load.readings, start_ms)
         cpu = cpu_seconds(child.pid) - cpu
     return {
         "per_cpu_second": stored / load.values / cpu,
@@ -217,7 +247,7 @@ async def lost_when_killed(at: Servers, who: Subscriber, load: Load) -> int:
         child.wait()
     async with running(at, who):
         await going
-        stored, _ = await arrived(at, load.readings)
+        stored, _ = await arrived(at, load.readings, start_ms)
     return load.readings - stored
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from psycopg.conninfo import conninfo_to_dict
 
 HERE = Path(__file__).parent
+CLIENT_ID = "node-red-flow"
 
 
 def install(folder: Path) -> list[str]:
@@ -37,7 +38,7 @@ def write_flow(folder: Path, asked: dict[str, Any]) -> tuple[list[str], dict[str
     """Further words to start it with this flow, and what it must find in its environment."""
     broker = {
         "id": "broker", "type": "mqtt-broker", "broker": "127.0.0.1", "port": str(asked["port"]),
-        "clientid": "node-red-flow", "autoConnect": True, "usetls": False, "protocolVersion": "4",
+        "clientid": CLIENT_ID, "autoConnect": True, "usetls": False, "protocolVersion": "4",
         "keepalive": "60", "cleansession": False,
     }  # fmt: skip
     listen = {

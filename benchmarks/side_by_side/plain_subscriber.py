@@ -15,6 +15,7 @@ from typing import Any
 import aiomqtt
 import psycopg
 
+CLIENT_ID = "plain-subscriber"
 ROWS = 1_000
 AGE_S = 0.1
 POINTS = """
@@ -38,7 +39,7 @@ async def main(asked: dict[str, Any]) -> None:
             asked["port"],
             username=asked["username"],
             password=asked["password"],
-            identifier="plain-subscriber",
+            identifier=CLIENT_ID,
             clean_session=False,
             max_queued_incoming_messages=0,
             timeout=60,  # after a kill, what was not acknowledged comes before the answers
