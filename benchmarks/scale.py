@@ -39,7 +39,7 @@ from hazardloop.service.database import connect, migrate
 from hazardloop.service.embedded.postgres import EmbeddedPostgres
 from hazardloop.service.remembering import remembered
 from hazardloop.service.settings import Settings
-from hazardloop.service.site import Site, bring_up_to_date, load_site
+from hazardloop.service.site import Site, bring_up_to_date, load_site, with_renewed_routes
 
 POINTS_OF_A_GATEWAY = 100
 BATCH = 5_000
@@ -148,13 +148,11 @@ def _all(points: list[int], rules: list[int], rounds: int) -> dict[str, Any]:
                     case = Case(size, count, server.conninfo, home)
                     children.append(_started(case))
                     figures.append(_told(children[-1]))
+                    _change_one_device(server.conninfo)
+                    figures[-1].update(_told(children[-1], "follow"))
             for _ in range(rounds):
                 for child, figure in zip(children, figures, strict=True):
                     figure.setdefault("rounds", []).append(_told(child, "go"))
-            with psycopg.connect(server.conninfo) as connection:
-                connection.execute("UPDATE device SET expected_interval_s = 60 WHERE code = 'GD-7'")
-            for child, figure in zip(children, figures, strict=True):
-                figure.update(_told(child, "follow"))
         finally:
             for child in children:
                 child.kill()
@@ -172,6 +170,11 @@ def _fill(conninfo: str, from_: int, to: int) -> None:
             connection.execute(text, {"from": from_, "to": to, "each": POINTS_OF_A_GATEWAY})
     with psycopg.connect(conninfo, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")
+
+
+def _change_one_device(conninfo: str) -> None:
+    with psycopg.connect(conninfo) as connection:
+        connection.execute("UPDATE device SET expected_interval_s = 60 WHERE code = 'GD-7'")
 
 
 def _started(case: Case) -> subprocess.Popen[str]:
@@ -238,7 +241,8 @@ async def _child(case: Case) -> None:
     speakers = Speakers(case)
     for word in sys.stdin:
         if word == "follow\n":
-            print(json.dumps(await _follow(case, site, memory)), flush=True)
+            site, memory, told = await _follow(case, site, memory)
+            print(json.dumps(told), flush=True)
             continue
         batches = [speakers.batch() for _ in range(BATCHES)]
         spent = dict.fromkeys(("decode", "quality", "evaluate", "rows"), 0.0)
@@ -267,18 +271,18 @@ async def _child(case: Case) -> None:
         print(json.dumps(told), flush=True)
 
 
-async def _follow(case: Case, site: Site, memory: Memory) -> dict[str, float]:
+async def _follow(case: Case, site: Site, memory: Memory) -> tuple[Site, Memory, dict[str, float]]:
     """What it takes to take over one device that changed: in all, and of our own CPU."""
     async with await connect(case.conninfo, "bench") as connection:
         began, cpu = time.perf_counter(), time.process_time()
         changes = await changes_since(connection, site.registry.revision)
-        for page in pages(changes):
-            after, touched = await bring_up_to_date(connection, site, page)
-            memory = carry_over(site.table, memory, after.table, touched)
-            site = after
+        (page,) = pages(changes)
+        after, touched = await bring_up_to_date(connection, site, page)
+        memory = carry_over(site.table, memory, after.table, touched)
         seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
     assert len(changes.devices) == 1
-    return {"follow_ms": round(1e3 * seconds, 1), "follow_cpu_ms": round(1e3 * cpu_seconds, 1)}
+    told = {"follow_ms": round(1e3 * seconds, 1), "follow_cpu_ms": round(1e3 * cpu_seconds, 1)}
+    return with_renewed_routes(after), memory, told
 
 
 class Speakers:
