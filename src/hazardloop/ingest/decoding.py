@@ -149,7 +149,7 @@ def _read_span(part: slice, topics: Texts, payloads: Texts, routes: Routes) -> _
     topics, payloads = topics[part], payloads[part]
     number = routes.find(topics)
     plain = read_plain(payloads, (number >= 0) & (payloads.size <= wire.LARGEST_PAYLOAD))
-    number = number[plain.which].astype(np.int64)
+    number = number[plain.which]
     spread = _spread_over(plain.sizes)
     row = routes.rows[routes.codes.find(spread(number // len(CHANNELS)), plain.codes)]
     good = _fitting(plain, row, spread, routes.registry)

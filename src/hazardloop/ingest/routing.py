@@ -6,7 +6,6 @@ from itertools import chain
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from hazardloop.devices import wire
 from hazardloop.devices.dialects.dialect import Reader
@@ -14,7 +13,7 @@ from hazardloop.devices.dialects.readers import topics_of
 from hazardloop.devices.readings import Bools, Quality, Rows
 from hazardloop.devices.registry import Gateway, Registry
 from hazardloop.devices.wire import Channel, PayloadRefused, Reason
-from hazardloop.ingest.texts import Texts, TextTable
+from hazardloop.ingest.texts import Places, Texts, TextTable
 
 CHANNELS: Final = {Channel.TELEMETRY: 0, Channel.BACKFILL: int(Quality.BACKFILL)}
 """What brings readings, and the flags they start with."""
@@ -47,7 +46,7 @@ class Routes:
         """Whether the tables know every gateway as it is."""
         return len(self.gateways) == len(self.registry.gateways) and bool(self.current.all())
 
-    def find(self, topics: Texts) -> npt.NDArray[np.int32]:
+    def find(self, topics: Texts) -> Places:
         """(n,) number of each topic; -1: not one of ours, or of a gateway that changed."""
         number = self.topics.find(np.full(len(topics), OURS), topics)
         if not self.current.all():

@@ -149,15 +149,15 @@ class TextTable:
     def _places(self, hashed: Words) -> Places:
         return (hashed >> np.uint64(32)).astype(np.int64) & self._mask
 
-    def find(self, group: Places, texts: Texts) -> npt.NDArray[np.int32]:
+    def find(self, group: Places, texts: Texts) -> Places:
         """(n,) numbers of these pairs; -1: not in the table."""
         if len(self._hash) == 0:
-            return np.full(len(texts), -1, np.int32)
+            return np.full(len(texts), -1)
         columns = texts.word_columns()
         hashed = _hashed(group, texts.size, columns)
         place = self._places(hashed)
-        found = self._slots[place]
-        left = np.flatnonzero((found >= 0) & (self._hash[found] != hashed))
+        found = self._slots[place].astype(np.intp)  # what indexes best
+        left = np.flatnonzero((self._hash[found] != hashed) & (found >= 0))
         place = place[left]
         while len(left):
             place = (place + 1) & self._mask
@@ -167,7 +167,9 @@ class TextTable:
         same = (found >= 0) & (self._group[found] == group) & (self._size[found] == texts.size)
         for known, asked in zip(self._columns, columns, strict=False):
             same &= known[found] == asked
-        return np.where(same, found, np.int32(-1))
+        if not same.all():
+            found[~same] = -1
+        return found
 
 
 def _hashed(group: Places, size: Places, columns: Sequence[Words]) -> Words:
