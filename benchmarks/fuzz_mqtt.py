@@ -203,7 +203,7 @@ def _judge(session: Session, events: list[Event], over: bool, tally: Tally) -> b
             tally.violations[f"0x{event.code:02x}"] += 1
             return True
         if isinstance(event, Messages):
-            columns = (event.topics, event.payloads, event.packet_ids, event.flags)
+            columns = (event.topics, event.payloads, event.packet_ids.tolist(), event.flags)
             if len({len(column) for column in columns}) != 1 or not all(event.topics):
                 raise Surprise("columns of unequal length, or a message without a topic")
             session.acknowledge(event.packet_ids)

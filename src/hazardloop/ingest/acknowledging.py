@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from hazardloop.ingest.batching import Batch
+from hazardloop.ingest.packets import PacketIds
 
 
 @dataclass(slots=True)
@@ -14,14 +17,14 @@ class Settled:
 
     count: int = 0
     stale: int = 0
-    due: list[int] = field(default_factory=list)
+    due: PacketIds = field(default_factory=lambda: np.empty(0, np.intp))
 
 
 @dataclass(slots=True)
 class _HandedOut:
     generation: int
     count: int
-    due: list[int]
+    due: PacketIds
     settled: bool = False
 
 
@@ -48,14 +51,15 @@ class Outstanding:
         due = self._once(batch) if batch.sent_again else batch.due
         self._batches[batch.number] = _HandedOut(batch.generation, count, due)
 
-    def _once(self, batch: Batch) -> list[int]:
+    def _once(self, batch: Batch) -> PacketIds:
         held = {
             number
             for each in self._batches.values()
             if each.generation == batch.generation
-            for number in each.due
+            for number in each.due.tolist()
         }
-        return [number for number in dict.fromkeys(batch.due) if number not in held]
+        once = [number for number in dict.fromkeys(batch.due.tolist()) if number not in held]
+        return np.array(once, np.intp)
 
     def settle(self, number: int, generation: int) -> Settled:
         """What is free now that this batch is durable, on the connection of that generation.
@@ -68,13 +72,15 @@ class Outstanding:
         if batch is None:
             return freed
         batch.settled = True
+        due = [freed.due]
         for first, handed_out in list(self._batches.items()):
             if not handed_out.settled:
                 break
             del self._batches[first]
             freed.count += handed_out.count
             if handed_out.generation == generation:
-                freed.due += handed_out.due
+                due.append(handed_out.due)
             else:
                 freed.stale += handed_out.count
+        freed.due = np.concatenate(due)
         return freed

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from hazardloop.devices.readings import Bools, Times
 from hazardloop.ingest import texts
 from hazardloop.ingest.messages import DUP, QOS, RETAIN, Messages, Oversized
+from hazardloop.ingest.packets import PacketIds
 from hazardloop.ingest.texts import Texts
 
 DUE_NOW: Final = float("-inf")
@@ -36,7 +37,7 @@ class Batch:
 
     number: 1, 2, 3, ... in one subscription.
     generation: which connection they came on.
-    topics, payloads, packet_ids, flags: (n,) as in `Messages`.
+    topics, payloads, flags: (n,) as in `Messages`.
     received_at: (n,) microseconds since 1970-01-01T00:00Z, one reading of the clock per read of
         the socket, and one more for each message: no two messages of a subscription share an
         instant, because it stands in for the time that a message may lack.
@@ -48,11 +49,10 @@ class Batch:
     generation: int
     topics: Texts = field(default_factory=lambda: Texts.of(()))
     payloads: Texts = field(default_factory=lambda: Texts.of(()))
-    packet_ids: list[int] = field(default_factory=list)
     flags: bytes = b""
     received_at: Times = field(default_factory=lambda: np.empty(0, np.int64))
     oversized: list[Oversized] = field(default_factory=list)
-    due: list[int] = field(default_factory=list)
+    due: PacketIds = field(default_factory=lambda: np.empty(0, np.intp))
 
     def __len__(self) -> int:
         """How many messages, without the oversized ones."""
@@ -93,11 +93,10 @@ def together(batches: Sequence[Batch]) -> Batch:
         first.number,
         first.generation,
         *texts.together([(batch.topics, batch.payloads) for batch in batches]),
-        [packet_id for batch in batches for packet_id in batch.packet_ids],
         b"".join(batch.flags for batch in batches),
         np.concatenate([batch.received_at for batch in batches]),
         [large for batch in batches for large in batch.oversized],
-        [packet_id for batch in batches for packet_id in batch.due],
+        np.concatenate([batch.due for batch in batches]),
     )
 
 
@@ -156,6 +155,7 @@ class Gathering:
         self._taken += 1
         generation = self._pieces[0].generation if self._pieces else 0
         parts: list[Messages] = []
+        due = []
         batch = Batch(self._taken, generation)
         room, size = self._limits.max_messages, 0
         while self._pieces and room > 0 and size < self._limits.max_bytes:
@@ -166,11 +166,12 @@ class Gathering:
             size += piece.size
             if isinstance(piece.content, Oversized):
                 batch.oversized.append(piece.content)
-                batch.due.append(piece.content.packet_id)
+                due.append(np.array([piece.content.packet_id], np.intp))
             else:
                 parts.append(piece.content)
-                batch.due += piece.content.packet_ids
+                due.append(piece.content.packet_ids)
         _join(parts, batch)
+        batch.due = np.concatenate(due) if due else batch.due
         self._tell_apart(batch.received_at)
         return batch
 
@@ -204,7 +205,7 @@ def _split(messages: Messages, count: int) -> Messages:
         messages.wire_bytes - size,
     )
     messages.topics, messages.payloads = messages.topics[:count], messages.payloads[:count]
-    del messages.packet_ids[count:]
+    messages.packet_ids = messages.packet_ids[:count]
     messages.flags = messages.flags[:count]
     messages.wire_bytes = size
     return rest
@@ -212,8 +213,6 @@ def _split(messages: Messages, count: int) -> Messages:
 
 def _join(parts: list[Messages], batch: Batch) -> None:
     batch.topics, batch.payloads = texts.together([(part.topics, part.payloads) for part in parts])
-    for part in parts:
-        batch.packet_ids += part.packet_ids
     batch.flags = b"".join(part.flags for part in parts)
     instants = np.array([part.received_at for part in parts], np.int64)
     batch.received_at = np.repeat(instants, np.array([len(part) for part in parts], np.intp))

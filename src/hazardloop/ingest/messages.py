@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from hazardloop.ingest.errors import MalformedPacket
 from hazardloop.ingest.framing import Frames
-from hazardloop.ingest.packets import MQTT_5
+from hazardloop.ingest.packets import MQTT_5, PacketIds
 from hazardloop.ingest.properties import Properties, read_properties, read_varint
 from hazardloop.ingest.reasons import MALFORMED_PACKET, PROTOCOL_ERROR
 from hazardloop.ingest.texts import Texts, side_by_side
@@ -36,7 +36,7 @@ class Messages:
 
     topics: Texts
     payloads: Texts
-    packet_ids: list[int]
+    packet_ids: PacketIds
     flags: bytes
     received_at: int = 0
     wire_bytes: int = 0
@@ -106,7 +106,7 @@ def read_many(frames: Frames, protocol: int, received_at: int) -> Messages | Non
     return Messages(
         topics=Texts(data, topic_at, topic_end),
         payloads=Texts(data, payload_at, end),
-        packet_ids=packet_id.tolist(),
+        packet_ids=packet_id,
         flags=(header & 0x0F).tobytes(),
         received_at=received_at,
         wire_bytes=frames.ends[-1],
@@ -123,7 +123,7 @@ def one_by_one(
     return Messages(
         topics,
         payloads,
-        [publish.packet_id for _, publish, _ in found],
+        np.array([publish.packet_id for _, publish, _ in found], np.intp),
         bytes(publish.flags for _, publish, _ in found),
         received_at,
         wire_bytes,

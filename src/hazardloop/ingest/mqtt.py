@@ -3,8 +3,11 @@
 Source: OASIS MQTT 3.1.1 (2014) and MQTT 5.0 (2019).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from hazardloop.ingest import packets, properties
 from hazardloop.ingest.errors import MalformedPacket
@@ -28,7 +31,7 @@ from hazardloop.ingest.messages import (
     read_many,
     read_one,
 )
-from hazardloop.ingest.packets import MQTT_3_1_1, MQTT_5, Kind
+from hazardloop.ingest.packets import MQTT_3_1_1, MQTT_5, Kind, PacketIds
 from hazardloop.ingest.properties import Properties, read_properties, read_varint
 from hazardloop.ingest.reasons import (
     MALFORMED_PACKET,
@@ -98,13 +101,14 @@ class Session:
             events.append(ProtocolViolation(found.reason, found.code))
         return events
 
-    def acknowledge(self, packet_ids: Sequence[int]) -> bytes:
+    def acknowledge(self, packet_ids: npt.ArrayLike) -> bytes:
         """What acknowledges these messages, in their order, as one piece; id 0 needs nothing."""
-        due = [number for number in packet_ids if number] if 0 in packet_ids else packet_ids
+        ids: PacketIds = np.asarray(packet_ids, np.intp)
+        due = ids[ids != 0]
         if not self._once:
             return packets.acknowledgements(due)
         written = bytearray()
-        for number in due:
+        for number in due.tolist():
             if number in self._once:
                 self._once[number] = True
                 written += packets.answer(Kind.PUBREC, number)

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from hazardloop.ingest import properties
 from hazardloop.ingest.properties import varint, write_properties
@@ -16,6 +17,9 @@ NEVER_EXPIRES: Final = 0xFFFF_FFFF
 """Session expiry of MQTT 5, seconds: the broker keeps the session without end."""
 PING_REQUEST: Final = b"\xc0\x00"
 _PUBACK_WORD: Final = 0x4002_0000
+
+
+PacketIds: TypeAlias = npt.NDArray[np.intp]
 
 
 class Kind(IntEnum):
@@ -134,9 +138,9 @@ def publish(
     return _packet(header, _text(topic) + number + _none(protocol) + payload)
 
 
-def acknowledgements(packet_ids: Sequence[int]) -> bytes:
+def acknowledgements(packet_ids: PacketIds) -> bytes:
     """One PUBACK for each packet id, in that order, as one piece of 4 bytes each."""
-    return (np.array(packet_ids, dtype=">u4") + _PUBACK_WORD).astype(">u4").tobytes()
+    return (packet_ids + _PUBACK_WORD).astype(">u4").tobytes()
 
 
 def answer(kind: Kind, packet_id: int, code: int = 0) -> bytes:

@@ -42,7 +42,6 @@ def as_batch(asked: Sequence[AskedAgain]) -> Batch:
         0,
         0,
         *side_by_side([one.topic for one in asked], [one.payload for one in asked]),
-        [0] * len(asked),
         bytes(len(asked)),
         np.array([one.received_us for one in asked], np.int64),
     )

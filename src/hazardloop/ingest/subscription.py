@@ -150,7 +150,7 @@ class Subscription:
         settled = self._ledger.settle(batch.number, self._generation if connection else 0)
         self._in_hand -= settled.count
         self._stale += settled.stale
-        if connection is not None and settled.due:
+        if connection is not None and len(settled.due):
             connection.send(connection.session.acknowledge(settled.due))
         self._regulate()
         if connection is not None:

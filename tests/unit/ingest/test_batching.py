@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hazardloop.ingest.acknowledging import Outstanding
 from hazardloop.ingest.batching import DUE_NOW, Batch, BatchLimits, Gathering
 from hazardloop.ingest.messages import Messages, Oversized
-from hazardloop.ingest.texts import side_by_side
+from hazardloop.ingest.texts import Texts, side_by_side
 
 
 def messages(numbers: range, received_at: int = 0, size: int = 10) -> Messages:
@@ -18,7 +18,7 @@ def messages(numbers: range, received_at: int = 0, size: int = 10) -> Messages:
     return Messages(
         topics=topics,
         payloads=payloads,
-        packet_ids=list(numbers),
+        packet_ids=np.array(numbers, np.intp),
         flags=bytes(n % 16 for n in numbers),
         received_at=received_at,
         wire_bytes=size * len(numbers),
@@ -43,7 +43,7 @@ def test_a_batch_is_due_by_the_age_of_its_first_message() -> None:
     gathering.add(messages(range(1, 3)), 1, now=100.0)
     gathering.add(messages(range(3, 5)), 1, now=100.4)
     assert gathering.due_at == 100.5
-    assert gathering.take().packet_ids == [1, 2, 3, 4]
+    assert gathering.take().due.tolist() == [1, 2, 3, 4]
     assert gathering.due_at is None
 
 
@@ -62,11 +62,11 @@ def test_a_full_batch_is_due_at_once(count: int, size: int) -> None:
 def test_what_is_left_of_a_large_read_keeps_its_age() -> None:
     gathering = Gathering(LIMITS)
     gathering.add(messages(range(1, 24), received_at=7), 1, now=100.0)
-    assert gathering.take().packet_ids == list(range(1, 11))
-    assert gathering.take().packet_ids == list(range(11, 21))
+    assert gathering.take().due.tolist() == list(range(1, 11))
+    assert gathering.take().due.tolist() == list(range(11, 21))
     assert gathering.due_at == 100.5
     last = gathering.take()
-    assert last.packet_ids == [21, 22, 23]
+    assert last.due.tolist() == [21, 22, 23]
     assert [*last.topics] == [b"t21", b"t22", b"t23"]
     assert last.received_at.tolist() == [27, 28, 29]  # 7, and one more for each before it
     assert last.number == 3
@@ -78,8 +78,8 @@ def test_a_batch_ends_where_its_connection_ended() -> None:
     gathering.add(messages(range(1, 4)), 2, now=100.1)
     assert gathering.due_at == DUE_NOW
     first, second = gathering.take(), gathering.take()
-    assert (first.generation, first.packet_ids) == (1, [1, 2])
-    assert (second.generation, second.packet_ids) == (2, [1, 2, 3])
+    assert (first.generation, first.due.tolist()) == (1, [1, 2])
+    assert (second.generation, second.due.tolist()) == (2, [1, 2, 3])
 
 
 def test_oversized_messages_are_apart_but_acknowledged_in_their_place() -> None:
@@ -89,15 +89,15 @@ def test_oversized_messages_are_apart_but_acknowledged_in_their_place() -> None:
     gathering.add(messages(range(3, 4)), 1, now=0.0)
     assert gathering.count == 4
     batch = gathering.take()
-    assert (len(batch), batch.packet_ids, batch.oversized) == (3, [1, 2, 3], [oversized(9)])
-    assert batch.due == [1, 2, 9, 3]
+    assert (len(batch), len(batch.due), batch.oversized) == (3, 4, [oversized(9)])
+    assert batch.due.tolist() == [1, 2, 9, 3]
 
 
 def test_flags_are_readable_as_columns() -> None:
     gathering = Gathering(LIMITS)
     given_flags = bytes([0b0000, 0b0010, 0b1011, 0b1100])
     gathering.add(
-        Messages(*side_by_side([b"t"] * 4, [b""] * 4), [0, 1, 2, 3], given_flags), 1, now=0.0
+        Messages(*side_by_side([b"t"] * 4, [b""] * 4), np.arange(4), given_flags), 1, now=0.0
     )
     batch = gathering.take()
     assert batch.dup.tolist() == [False, False, True, True]
@@ -145,15 +145,17 @@ def test_batches_are_all_that_came_in_order_and_within_the_limits(
         assert batch.received_at.dtype == np.int64
         told += batch.received_at.tolist()
         reads_of = (batch.received_at // 10_000).tolist()
-        instants = dict(zip(batch.packet_ids, reads_of, strict=True))
-        got += [(batch.generation, n, instants.get(n, 5)) for n in batch.due]
+        large = {each.packet_id for each in batch.oversized}
+        due = batch.due.tolist()
+        instants = dict(zip((n for n in due if n not in large), reads_of, strict=True))
+        got += [(batch.generation, n, instants.get(n, 5)) for n in due]
     assert got == came
     assert gathering.count == 0
     assert all(earlier < later for earlier, later in pairwise(told))
 
 
 def batch(number: int, generation: int, due: list[int]) -> Batch:
-    return Batch(number, generation, topics=[b"t"] * len(due), due=due)
+    return Batch(number, generation, topics=Texts.of([b"t"] * len(due)), due=np.array(due, np.intp))
 
 
 class TestOutstanding:
@@ -163,26 +165,26 @@ class TestOutstanding:
         outstanding = Outstanding()
         outstanding.hand_out(batch(1, 1, [4, 5]))
         settled = outstanding.settle(1, 1)
-        assert (settled.count, settled.stale, settled.due) == (2, 0, [4, 5])
+        assert (settled.count, settled.stale, settled.due.tolist()) == (2, 0, [4, 5])
         assert outstanding.settle(1, 1).count == 0
 
     def test_a_batch_waits_for_those_before_it(self) -> None:
         outstanding = Outstanding()
         for number in (1, 2, 3):
             outstanding.hand_out(batch(number, 1, [number]))
-        assert outstanding.settle(2, 1).due == []
-        assert outstanding.settle(1, 1).due == [1, 2]
-        assert outstanding.settle(3, 1).due == [3]
+        assert outstanding.settle(2, 1).due.tolist() == []
+        assert outstanding.settle(1, 1).due.tolist() == [1, 2]
+        assert outstanding.settle(3, 1).due.tolist() == [3]
 
     def test_packet_ids_of_an_earlier_connection_are_never_given(self) -> None:
         outstanding = Outstanding()
         outstanding.hand_out(batch(1, 1, [1, 2, 3]))
         outstanding.hand_out(batch(2, 2, [1]))
         first = outstanding.settle(1, 2)
-        assert (first.count, first.stale, first.due) == (3, 3, [])
-        assert outstanding.settle(2, 2).due == [1]
+        assert (first.count, first.stale, first.due.tolist()) == (3, 3, [])
+        assert outstanding.settle(2, 2).due.tolist() == [1]
 
     def test_without_a_connection_nothing_is_given(self) -> None:
         outstanding = Outstanding()
         outstanding.hand_out(batch(1, 1, [1]))
-        assert outstanding.settle(1, 0).due == []
+        assert outstanding.settle(1, 0).due.tolist() == []

@@ -97,7 +97,9 @@ def test_we_read_what_paho_publishes(protocol: int, data: st.DataObject) -> None
     got = []
     for event in session.receive(stream):
         assert isinstance(event, Messages), event
-        got += zip(event.topics, event.payloads, event.packet_ids, event.flags, strict=True)
+        got += zip(
+            event.topics, event.payloads, event.packet_ids.tolist(), event.flags, strict=True
+        )
     assert got == [
         (topic.encode(), payload, mid if qos else 0, qos << 1 | retain)
         for (topic, payload, qos, retain), mid in zip(sent, mids, strict=True)
@@ -135,9 +137,9 @@ def test_paho_reads_from_a_broker_what_we_read(protocol: int, data: st.DataObjec
     due: list[int] = []
     for event in session.receive(stream):
         assert isinstance(event, Messages), event
-        due += event.packet_ids
+        due += event.packet_ids.tolist()
         for topic, payload, number, flags in zip(
-            event.topics, event.payloads, event.packet_ids, event.flags, strict=True
+            event.topics, event.payloads, event.packet_ids.tolist(), event.flags, strict=True
         ):
             ours.append((topic.decode(), payload, number, flags >> 1 & 3, bool(flags & 1)))
     assert ours == theirs

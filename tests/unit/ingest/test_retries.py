@@ -28,5 +28,5 @@ def test_each_letter_has_its_outcome() -> None:
 def test_a_letter_keeps_its_time_of_receipt_and_is_history() -> None:
     batch = as_batch(ASKED)
     assert batch.received_at.tolist() == [11_000, 12_000, 13_000]
-    assert (batch.due, batch.dup.tolist()) == ([], [False] * 3)
+    assert (batch.due.tolist(), batch.dup.tolist()) == ([], [False] * 3)
     assert as_late(readings(0, 1)).quality.tolist() == [Quality.BACKFILL] * 2
