@@ -3,6 +3,7 @@
 import string
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -359,7 +360,11 @@ class TestExactlyOnce:
         session = connected()
         session.receive(self.first)
         assert session.acknowledge([1, 0, 3, 2]) == b"".join(
-            [packets.acknowledgements([1]), self.recorded, packets.acknowledgements([2])]
+            [
+                packets.acknowledgements(np.array([1])),
+                self.recorded,
+                packets.acknowledgements(np.array([2])),
+            ]
         )
 
 

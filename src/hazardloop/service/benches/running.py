@@ -64,11 +64,13 @@ class Bench:
     conninfo: str
     mqtt_port: int
     worker: Child
+    broker: Child
 
-    def worker_cpu_seconds(self) -> float:
-        """User and system time of the worker so far."""
-        fields = Path(f"/proc/{self.worker.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+def cpu_seconds_of(child: Child) -> float:
+    """User and system time so far."""
+    fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @asynccontextmanager
@@ -94,7 +96,7 @@ async def running(kind: str, load: Load, sync: str) -> AsyncIterator[Bench]:
             worker.launch()
             children.append(worker)
             await asyncio.wait_for(door.worker_subscribed(), READY_WITHIN_S)
-            yield Bench(postgres.conninfo, port, worker)
+            yield Bench(postgres.conninfo, port, worker, broker.child)
         finally:
             for child in reversed(children):
                 child.stop()
@@ -117,10 +119,11 @@ async def bench_pipeline(kind: str, load: Load, rate: float, sync: str) -> dict[
     async with running(kind, load, sync) as bench:
         start_ms = start_ms_of(load)
         publisher = await _publisher(kind, load, bench.mqtt_port, rate, start_ms)
-        cpu = bench.worker_cpu_seconds()
+        cpu, broker_cpu = cpu_seconds_of(bench.worker), cpu_seconds_of(bench.broker)
         told = await _publish(publisher)
         stored_at = await _all_stored(bench, load, start_ms)
-        cpu_seconds = bench.worker_cpu_seconds() - cpu
+        cpu_seconds = cpu_seconds_of(bench.worker) - cpu
+        broker_cpu_seconds = cpu_seconds_of(bench.broker) - broker_cpu
         missing = load.readings - _stored(bench.conninfo)
     seconds = stored_at - told["first"]
     return {
@@ -137,6 +140,7 @@ async def bench_pipeline(kind: str, load: Load, rate: float, sync: str) -> dict[
         "readings_per_second": round(load.readings / seconds),
         "cpu_seconds": round(cpu_seconds, 3),
         "messages_per_cpu_second": round(load.messages / cpu_seconds),
+        "broker_cpu_seconds": round(broker_cpu_seconds, 3),
         "machine": machine(),
     }
 
@@ -153,12 +157,12 @@ async def bench_latency(kind: str, load: Load, rate: float, sync: str) -> dict[s
         await asyncio.sleep(3)  # the worker reads a changed registry within two seconds
         start_ms = start_ms_of(load)
         publisher = await _publisher(kind, load, bench.mqtt_port, rate, start_ms)
-        cpu = bench.worker_cpu_seconds()
+        cpu = cpu_seconds_of(bench.worker)
         loading = asyncio.create_task(_publish(publisher))
         delays_ms = await asyncio.to_thread(_probe, bench.mqtt_port, probes)
         told = await loading
         await _all_stored(bench, load, start_ms)
-        cpu_seconds = bench.worker_cpu_seconds() - cpu
+        cpu_seconds = cpu_seconds_of(bench.worker) - cpu
         missing = load.readings + probes - _stored(bench.conninfo)
     cuts = quantiles(delays_ms, n=100)
     return {
