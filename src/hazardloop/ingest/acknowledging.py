@@ -10,12 +10,13 @@ from hazardloop.ingest.packets import PacketIds
 
 @dataclass(slots=True)
 class Settled:
-    """What became free: `count` messages, `stale` of them of an earlier connection.
+    """What became free: `count` messages of `wire_bytes`, `stale` of them of an earlier connection.
 
     `due`: packet ids to acknowledge, in the order their messages came.
     """
 
     count: int = 0
+    wire_bytes: int = 0
     stale: int = 0
     due: PacketIds = field(default_factory=lambda: np.empty(0, np.intp))
 
@@ -24,6 +25,7 @@ class Settled:
 class _HandedOut:
     generation: int
     count: int
+    wire_bytes: int
     due: PacketIds
     settled: bool = False
 
@@ -49,7 +51,7 @@ class Outstanding:
         """
         count = len(batch) + len(batch.oversized)
         due = self._once(batch) if batch.sent_again else batch.due
-        self._batches[batch.number] = _HandedOut(batch.generation, count, due)
+        self._batches[batch.number] = _HandedOut(batch.generation, count, batch.wire_bytes, due)
 
     def _once(self, batch: Batch) -> PacketIds:
         held = {
@@ -78,6 +80,7 @@ class Outstanding:
                 break
             del self._batches[first]
             freed.count += handed_out.count
+            freed.wire_bytes += handed_out.wire_bytes
             if handed_out.generation == generation:
                 due.append(handed_out.due)
             else:

@@ -43,6 +43,7 @@ class Batch:
         instant, because it stands in for the time that a message may lack.
     oversized: messages over the packet limit, to be set aside as `too_large`.
     due: (m,) packet ids to acknowledge, in the order they came, those of `oversized` among them.
+    wire_bytes: that all of them took on the wire, without the oversized ones.
     """
 
     number: int
@@ -53,6 +54,7 @@ class Batch:
     received_at: Times = field(default_factory=lambda: np.empty(0, np.int64))
     oversized: list[Oversized] = field(default_factory=list)
     due: PacketIds = field(default_factory=lambda: np.empty(0, np.intp))
+    wire_bytes: int = 0
 
     def __len__(self) -> int:
         """How many messages, without the oversized ones."""
@@ -172,6 +174,7 @@ class Gathering:
                 due.append(piece.content.packet_ids)
         _join(parts, batch)
         batch.due = np.concatenate(due) if due else batch.due
+        batch.wire_bytes = size
         self._tell_apart(batch.received_at)
         return batch
 

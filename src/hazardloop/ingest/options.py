@@ -72,6 +72,7 @@ class SubscriptionOptions:
     connect_timeout_s: for connecting, TLS, login and subscribing together.
     ca_file, cert_file, key_file: TLS: whom to trust (else the system's store), who we are.
     window: messages in our hands, waiting or handed out, at which reading pauses.
+    window_bytes: of these messages on the wire, at which it pauses as well.
     packet_limit: bytes; a PUBLISH over it is passed by and reported as oversized.
     limits: when a batch is due.
     """
@@ -95,6 +96,7 @@ class SubscriptionOptions:
     cert_file: Path | None = None
     key_file: Path | None = None
     window: int = 20_000
+    window_bytes: int = 64 << 20
     packet_limit: int = PACKET_LIMIT
     limits: BatchLimits = field(default_factory=BatchLimits)
 
@@ -106,6 +108,7 @@ class SubscriptionOptions:
             "qos": (0, 2),
             "keep_alive_s": (1, 0xFFFF),
             "window": (1, 1 << 31),
+            "window_bytes": (1, 1 << 40),
             "packet_limit": (SMALLEST_LIMIT, 1 << 28),
             "topic_alias_maximum": (0, MOST_ALIASES),
         }

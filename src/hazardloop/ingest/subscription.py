@@ -65,7 +65,7 @@ class Subscription:
         self._chance = chance
         self._gathering = Gathering(options.limits)
         self._ledger = Outstanding()
-        self._in_hand = 0
+        self._in_hand = self._bytes_in_hand = 0
         self._room = asyncio.Event()
         self._room.set()
         self._subscribed = asyncio.Event()
@@ -149,6 +149,7 @@ class Subscription:
         connection = self._connection
         settled = self._ledger.settle(batch.number, self._generation if connection else 0)
         self._in_hand -= settled.count
+        self._bytes_in_hand -= settled.wire_bytes
         self._stale += settled.stale
         if connection is not None and len(settled.due):
             connection.send(connection.session.acknowledge(settled.due))
@@ -315,6 +316,7 @@ class Subscription:
 
     def _arrived(self, generation: int, content: Messages | Oversized) -> None:
         count = len(content) if isinstance(content, Messages) else 1
+        self._bytes_in_hand += content.wire_bytes if isinstance(content, Messages) else 0
         loop = asyncio.get_running_loop()
         was_empty = self._gathering.due_at is None
         self._gathering.add(content, generation, loop.time())
@@ -333,13 +335,16 @@ class Subscription:
 
     def _regulate(self) -> None:
         """Stop reading with the hands full, and go on when they are free again."""
-        window = self._options.window
-        (self._room.set if self._in_hand < window else self._room.clear)()
+        (self._room.clear if self._full(1) else self._room.set)()
         # The answer to SUBSCRIBE may stand behind a window full of messages sent again.
-        allowed = window if self._subscribed.is_set() else 2 * window
         if self._connection is not None:
-            self._paused = self._in_hand >= allowed
+            self._paused = self._full(1 if self._subscribed.is_set() else 2)
             self._connection.listen(not self._paused)
+
+    def _full(self, windows: int) -> bool:
+        """Whether we hold as much as that many windows."""
+        held, allowed = self._bytes_in_hand, windows * self._options.window_bytes
+        return self._in_hand >= windows * self._options.window or held >= allowed
 
     def _refuse_if_over(self) -> None:
         if self._sleeper is not None:
