@@ -1,11 +1,13 @@
 """A connection that breaks while committing: the work is stored once, whichever way it broke."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -17,11 +19,13 @@ from hazardloop.devices.catalog import shipped_catalog
 from hazardloop.devices.readings import Readings
 from hazardloop.devices.registry import Registry
 from hazardloop.devices.store import load_registry
-from hazardloop.service.database import connect
+from hazardloop.service.database import connect, migrate
+from hazardloop.service.embedded.postgres import EmbeddedPostgres
+from hazardloop.service.errors import DatabaseAway
 from hazardloop.service.keeping import Keeper
 from hazardloop.service.work import Work
 from tests import worlds
-from tests.worlds import query
+from tests.worlds import eventually, query
 
 START_US = 1_795_300_000_000_000
 RULE = "gas_detector.lel.high"
@@ -90,19 +94,24 @@ def some_work(registry: Registry) -> Work:
     return Work(registry, Outcome((raised,)), readings=readings)
 
 
+async def district(database: str) -> Registry:
+    """Its registry, and all that work on it needs in the database."""
+    worlds.register(database)
+    async with await connect(database, "test") as connection:
+        await store.keep_rule_versions(connection, catalogue_rules(shipped_catalog()))
+        await connection.execute(
+            "SELECT ensure_reading_partitions(to_timestamp(%s)::date, to_timestamp(%s)::date)",
+            [START_US / 1e6, START_US / 1e6],
+        )
+        return await load_registry(connection, shipped_catalog())
+
+
 @pytest.mark.parametrize("after", [True, False], ids=["answer lost", "commit lost"])
 async def test_work_is_stored_once(database: str, after: bool) -> None:
     where = conninfo_to_dict(database)
     if not str(where.get("host", "")).startswith("/"):
         pytest.fail("this test stands before a server's Unix socket; the given server has none")
-    worlds.register(database)
-    async with await connect(database, "test") as connection:
-        await store.keep_rule_versions(connection, catalogue_rules(shipped_catalog()))
-        registry = await load_registry(connection, shipped_catalog())
-        await connection.execute(
-            "SELECT ensure_reading_partitions(to_timestamp(%s)::date, to_timestamp(%s)::date)",
-            [START_US / 1e6, START_US / 1e6],
-        )
+    registry = await district(database)
     socket = Path(str(where["host"])) / f".s.PGSQL.{where.get('port', 5432)}"
     cutter = Cutter(socket, after=after)
     async with through(cutter, database) as conninfo:
@@ -115,3 +124,38 @@ async def test_work_is_stored_once(database: str, after: bool) -> None:
     assert query(database, "SELECT version FROM alarm") == [(1,)]
     assert query(database, "SELECT count(*) FROM alarm_change") == [(1,)]
     assert query(database, "SELECT count(*) FROM ledger") == [(2,)]
+
+
+async def test_work_that_a_crash_undid_is_not_taken_for_recorded_when_its_number_is_given_again(
+    tmp_path: Path,
+) -> None:
+    server = EmbeddedPostgres(tmp_path, settings={"wal_writer_delay": "10s"})
+    server.start()
+    try:
+        await migrate(server.conninfo)
+        registry = await district(server.conninfo)
+        keeper = Keeper(server.conninfo, give_up_s=2.0)
+        other = psycopg.connect(server.conninfo)
+        other.execute("LOCK TABLE reading IN ACCESS EXCLUSIVE MODE")
+        keeping = asyncio.create_task(keeper.keep(some_work(registry)))
+        waits = (
+            "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            " AND application_name = 'hazardloop-worker-keep'"
+        )
+        await asyncio.to_thread(eventually, lambda: query(server.conninfo, waits), "it has begun")
+        server.child.send(signal.SIGQUIT)
+        with pytest.raises(DatabaseAway):
+            await keeping
+        eventually(lambda: not server.child.runs(), "the server has crashed")
+        other.close()
+        unsure = keeper.take_unsure()
+        assert unsure is not None
+        server.start()
+        number = unsure.split()[0]
+        again = "SELECT pg_xact_status(%s::text::xid8) WHERE pg_current_xact_id() > %s::text::xid8"
+        eventually(lambda: query(server.conninfo, again, [number, number]), "given again")
+        assert query(server.conninfo, again, [number, number]) == [("committed",)]
+        assert not await keeper.recorded(unsure)
+        await keeper.close()
+    finally:
+        server.stop()

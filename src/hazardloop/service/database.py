@@ -58,11 +58,11 @@ async def connect(conninfo: str, name: str) -> Connection:
             patient(conninfo, name), autocommit=True
         )
         try:
-            await connection.execute("SET TIME ZONE 'UTC'")
+            await _asked(connection, lambda it: it.execute("SET TIME ZONE 'UTC'"))
         except BaseException:  # cancelled as well: nobody else knows of it yet
             await connection.close()
             raise
-    except psycopg.OperationalError as error:
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise DatabaseAbsent(_absent(conninfo, error)) from error
     return connection
 
@@ -185,13 +185,35 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _absent(conninfo: str, error: psycopg.OperationalError) -> str:
+def _absent(conninfo: str, error: psycopg.Error) -> str:
     where = conninfo_to_dict(conninfo)
-    reason = str(error).strip().splitlines()[0].rpartition("failed: ")[2]
+    first = str(error).strip().partition("\n")[0] or type(error).__name__
+    reason = first.rpartition("failed: ")[2]
     return (
         f"no database at {where.get('host', 'local socket')}:{where.get('port', 5432)}"
         f" ({reason}): start PostgreSQL or correct HAZARDLOOP_DATABASE_URL"
     )
+
+
+LOST: Final = (
+    psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, DatabaseAbsent,
+)  # fmt: skip
+"""The database's own trouble, not that of what was asked: gone, full, read-only, shutting down."""
+
+
+async def _asked(connection: Connection, ask: Callable[[Connection], Awaitable[Answer]]) -> Answer:
+    """What `ask` gives. OperationalError whenever the connection is lost on the way.
+
+    The last words of a server that dies may come as any error, also as one without a code.
+    """
+    try:
+        return await ask(connection)
+    except LOST:
+        raise
+    except psycopg.Error as error:
+        if connection.closed:
+            raise psycopg.OperationalError(str(error) or type(error).__name__) from error
+        raise
 
 
 class SteadyConnection:
@@ -209,9 +231,9 @@ class SteadyConnection:
             try:
                 if self._connection is None or self._connection.closed:
                     self._connection = await connect(self._conninfo, self._name)
-                return await ask(self._connection)
-            except (psycopg.OperationalError, psycopg.InterfaceError, DatabaseAbsent) as error:
-                reason = str(error).strip().splitlines()[0]
+                return await _asked(self._connection, ask)
+            except LOST as error:
+                reason = str(error).strip().partition("\n")[0]
                 log.warning("database away", extra={"asking": self._name, "reason": reason})
                 await self.close()
                 await asyncio.sleep(wait_s)
@@ -222,12 +244,6 @@ class SteadyConnection:
         if self._connection is not None:
             await self._connection.close()
             self._connection = None
-
-
-LOST: Final = (
-    psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, DatabaseAbsent,
-)  # fmt: skip
-"""The database's own trouble, not that of what was asked: gone, full, read-only, shutting down."""
 
 
 class BriskConnection:
@@ -284,7 +300,7 @@ class BriskConnection:
     async def _ask(self, ask: Callable[[Connection], Awaitable[Answer]]) -> Answer:
         if self._connection is None or self._connection.closed:
             self._connection = await connect(self._conninfo, self._name)
-        return await ask(self._connection)
+        return await _asked(self._connection, ask)
 
     def _sever(self) -> None:
         """Ends the connection from our side, so that whoever waits on it is told so at once.

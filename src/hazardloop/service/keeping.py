@@ -5,8 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, TypeAlias, TypeVar
-from uuid import UUID
+from typing import Final, Self, TypeAlias, TypeVar
+from uuid import UUID, uuid4
 
 from psycopg import errors
 
@@ -33,6 +33,14 @@ GIVE_UP_S: Final = 4.0
 TRANSACTION: Final = "SELECT pg_current_xact_id()::text"
 WHAT_BECAME_OF_IT: Final = "SELECT pg_xact_status(%s::text::xid8)"
 
+# The transaction leaves its own sign, which is there exactly if it took effect.
+SIGN: Final = """
+    INSERT INTO spool_progress (spool_id, position) VALUES (%(writer)s, %(number)s)
+        ON CONFLICT (spool_id)
+        DO UPDATE SET position = excluded.position, advanced_at = clock_timestamp()
+    RETURNING pg_current_xact_id()::text"""
+SIGNED: Final = "SELECT position FROM spool_progress WHERE spool_id = %s"
+
 # A backend that we gave up holds its locks until it notices; it may never.
 END_IT: Final = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -58,6 +66,30 @@ class Mark:
     through: int
 
 
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Of a transaction that was not seen to end: how to find out what became of it.
+
+    Its number alone does not tell: if a crash undid it before anything of it had reached the disk,
+    the server gives the same number to another.
+    """
+
+    transaction: str
+    writer: UUID
+    number: int
+    """Which of its writer's transactions; that of the last one to take effect stands as a sign."""
+
+    def __str__(self) -> str:
+        """As it is kept in the spool."""
+        return f"{self.transaction} {self.writer} {self.number}"
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """What `str` gave."""
+        transaction, writer, number = text.split()
+        return cls(transaction, UUID(writer), int(number))
+
+
 class Overtaken(Exception):
     """The queue is recorded further than the mark says: an earlier try took effect after all."""
 
@@ -70,7 +102,8 @@ class Keeper:
     ) -> None:
         self._database = BriskConnection(conninfo, name)
         self._give_up_s = give_up_s
-        self._unsure: tuple[str, list[Announcement]] | None = None
+        self._writer, self._number = uuid4(), 0
+        self._unsure: tuple[Trace, list[Announcement]] | None = None
         """Transaction that was not seen to end, and what it would announce."""
 
     async def keep(self, work: Work, mark: Mark | None = None) -> list[Announcement]:
@@ -84,11 +117,11 @@ class Keeper:
     def take_unsure(self) -> str | None:
         """The transaction that may yet record the work that could not be kept; told once."""
         unsure, self._unsure = self._unsure, None
-        return unsure[0] if unsure else None
+        return str(unsure[0]) if unsure else None
 
-    async def recorded(self, transaction: str) -> bool:
+    async def recorded(self, unsure: str) -> bool:
         """Whether that transaction took effect. DatabaseAway: it has not ended in time."""
-        return await self._ask(lambda connection: _committed(connection, transaction))
+        return await self._ask(lambda connection: _committed(connection, Trace.read(unsure)))
 
     async def progress(self, spool_id: UUID) -> int:
         """How far that queue is recorded."""
@@ -122,9 +155,9 @@ class Keeper:
         self, connection: Connection, work: Work, mark: Mark | None
     ) -> list[Announcement]:
         if self._unsure is not None:
-            transaction, announcements = self._unsure
+            trace, announcements = self._unsure
             # The connection was lost while committing: only the database knows how it ended.
-            committed = await _committed(connection, transaction)
+            committed = await _committed(connection, trace)
             self._unsure = None
             if committed and mark is None:
                 return announcements
@@ -132,7 +165,7 @@ class Keeper:
             return await self._commit_whole(connection, work, mark)
         except REFUSALS as error:
             # Tried as it is, it would stand in the way of all that comes after it, for ever.
-            log.error("work is refused", extra={"reason": str(error).strip().splitlines()[0]})
+            log.error("work is refused", extra={"reason": str(error).strip().partition("\n")[0]})
             return await self._commit(connection, work, mark, _store_what_can_be)
 
     async def _commit_whole(
@@ -152,16 +185,23 @@ class Keeper:
         self, connection: Connection, work: Work, mark: Mark | None, store: Store
     ) -> list[Announcement]:
         async with connection.transaction():
-            cursor = await connection.execute(TRANSACTION)
-            row = await cursor.fetchone()
-            assert row is not None  # a SELECT of one value
-            self._unsure = (row[0], [])
+            trace = await self._begin(connection, mark)
+            self._unsure = (trace, [])
             if mark is not None:
                 await _advance(connection, mark)
             announcements = await store(connection, work)
-            self._unsure = (row[0], announcements)
+            self._unsure = (trace, announcements)
         self._unsure = None
         return announcements
+
+    async def _begin(self, connection: Connection, mark: Mark | None) -> Trace:
+        """The transaction that has begun, signed; a mark that it moves on is sign enough."""
+        self._number += 1
+        sign = {"writer": self._writer, "number": self._number}
+        cursor = await connection.execute(*((SIGN, sign) if mark is None else (TRANSACTION,)))
+        row = await cursor.fetchone()
+        assert row is not None  # one value
+        return Trace(row[0], self._writer, self._number)
 
 
 async def _store_new(connection: Connection, work: Work) -> list[Announcement]:
@@ -200,17 +240,21 @@ async def _advance(connection: Connection, mark: Mark) -> None:
         raise Overtaken(f"spool {mark.spool_id} is not recorded through {mark.after}")
 
 
-async def _committed(connection: Connection, transaction: str) -> bool:
+async def _committed(connection: Connection, trace: Trace) -> bool:
     """Whether the transaction took effect, once it has ended either way."""
-    await connection.execute(END_IT, [transaction])
-    while True:
-        try:
-            answer = await (await connection.execute(WHAT_BECAME_OF_IT, [transaction])).fetchone()
-        except errors.InvalidParameterValue:  # in the future: this server never came so far
-            return False
-        if answer is None or answer[0] != "in progress":
-            return answer is not None and answer[0] == "committed"
+    await connection.execute(END_IT, [trace.transaction])
+    while await _in_progress(connection, trace.transaction):  # noqa: ASYNC110  nobody tells us
         await asyncio.sleep(0.05)
+    row = await (await connection.execute(SIGNED, [trace.writer])).fetchone()
+    return row is not None and row[0] == trace.number
+
+
+async def _in_progress(connection: Connection, transaction: str) -> bool:
+    try:
+        answer = await (await connection.execute(WHAT_BECAME_OF_IT, [transaction])).fetchone()
+    except errors.InvalidParameterValue:  # in the future: this server never came so far
+        return False
+    return answer is not None and answer[0] == "in progress"
 
 
 async def _keep_statuses(connection: Connection, statuses: Sequence[StatusSaid]) -> None:
