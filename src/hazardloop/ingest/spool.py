@@ -2,7 +2,8 @@
 
 `WORKS` hold what was evaluated and is to be recorded in order; `ASIDES` what nobody could judge
 without the database. What is in a piece is the caller's affair: here it is bytes. Each call is one
-transaction that has reached the disk when it returns (WAL, synchronous=FULL).
+transaction that has reached the disk when it returns (WAL, synchronous=FULL). A disk that is full
+takes no deletion either: what was dropped, or told, is then known in memory until it does.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
@@ -117,6 +119,10 @@ class Spool:
         self._ids: dict[str, UUID] = {}
         self._disk_room = 0
         self._looked_at = float("-inf")
+        self._gone = {WORKS: 0, ASIDES: 0}
+        """Up to which position each queue was dropped."""
+        self._told: set[int] = set()
+        """Works that were told of, which the file does not know yet."""
         self.fill = Fill()
 
     def id_of(self, queue: str) -> UUID:
@@ -156,24 +162,19 @@ class Spool:
         await self._do(lambda: self._drop(queue, through))
 
     async def refuse(self, queue: str, position: int, why: str) -> None:
-        """Takes a piece out of its queue and keeps it aside, for a person to look at."""
+        """Takes a piece out of its queue and keeps it aside, for a person to look at.
+
+        SpoolFull: it is where it was.
+        """
         await self._do(lambda: self._refuse(queue, position, why))
 
     async def untold(self, rows: int) -> list[Piece]:
         """The first works whose alarm changes nobody has been told of yet."""
-        return await self._do(
-            lambda: self._pieces("works WHERE untold ORDER BY position LIMIT ?", rows)
-        )
+        return await self._do(lambda: self._untold(rows))
 
     async def note_told(self, position: int) -> None:
         """The alarm changes of this work were announced."""
-        await self._do(
-            lambda: self._write(
-                lambda file: file.execute(
-                    "UPDATE works SET untold = 0 WHERE position = ?", [position]
-                )
-            )
-        )
+        await self._do(lambda: self._note_told(position))
 
     async def close(self) -> None:
         """Closes the file; what is in it stays."""
@@ -232,7 +233,7 @@ class Spool:
             self._require_room(size)
             now_us = time.time_ns() // 1000
             positions = self._write(lambda file: [_insert(file, new, now_us) for new in news])
-        except (sqlite3.OperationalError, OSError) as error:
+        except (sqlite3.OperationalError, OSError) as error:  # from looking for room
             self.fill.full = f"cannot write to {self.path}: {error}"
             raise SpoolFull(self.fill.full) from error
         except SpoolFull as error:
@@ -276,8 +277,11 @@ class Spool:
 
     def _head(self, queue: str, rows: int, most_bytes: int) -> list[Piece]:
         assert self._file is not None
+        after = self._gone[queue]
         sizes = self._file.execute(
-            f"SELECT position, length(body) FROM {queue} ORDER BY position LIMIT ?", [rows]
+            f"SELECT position, length(body) FROM {queue} WHERE position > ?"
+            " ORDER BY position LIMIT ?",
+            [after, rows],
         )
         through, total = -1, 0
         for position, size in sizes:
@@ -285,47 +289,77 @@ class Spool:
             if through >= 0 and total > most_bytes:
                 break
             through = position
-        return self._pieces(f"{queue} WHERE position <= ? ORDER BY position", through)
+        which = f"{queue} WHERE position > ? AND position <= ? ORDER BY position"
+        return self._pieces(which, [after, through])
 
-    def _pieces(self, which: str, argument: int) -> list[Piece]:
+    def _untold(self, rows: int) -> list[Piece]:
+        which = "works WHERE untold AND position > ? ORDER BY position LIMIT ?"
+        found = self._pieces(which, [self._gone[WORKS], rows + len(self._told)])
+        return [piece for piece in found if piece.position not in self._told][:rows]
+
+    def _note_told(self, position: int) -> None:
+        try:
+            self._write(
+                lambda file: file.execute(
+                    "UPDATE works SET untold = 0 WHERE position = ?", [position]
+                )
+            )
+        except SpoolFull:
+            self._told.add(position)  # told again by the next worker at most
+
+    def _pieces(self, which: str, arguments: Sequence[int]) -> list[Piece]:
         assert self._file is not None
         found = self._file.execute(
-            f"SELECT position, spooled_us, readings, unsure, body FROM {which}", [argument]
+            f"SELECT position, spooled_us, readings, unsure, body FROM {which}", arguments
         )
         return [Piece(*row) for row in found]
 
     def _drop(self, queue: str, through: int) -> None:
-        self._remove(queue, f"FROM {queue} WHERE position <= ?", [through])
+        which = f"FROM {queue} WHERE position > ? AND position <= ?"
+        counts = self._counts(which, [self._gone[queue], through])
+        self._gone[queue] = max(self._gone[queue], through)
+        if queue == WORKS:
+            self._told = {position for position in self._told if position > through}
+        with suppress(SpoolFull):  # deleted with what is dropped next, or by the next worker
+            self._write(
+                lambda file: file.execute(f"DELETE FROM {queue} WHERE position <= ?", [through])
+            )
+            self.fill.full = ""
+        self._discount(queue, *counts)
 
     def _refuse(self, queue: str, position: int, why: str) -> None:
-        self._write(
-            lambda file: file.execute(
+        def move(file: sqlite3.Connection) -> None:
+            file.execute(
                 f"INSERT INTO refused SELECT ?, ?, position, ?, body FROM {queue}"
                 " WHERE position = ?",
                 [time.time_ns() // 1000, queue, why, position],
             )
+            file.execute(f"DELETE FROM {queue} WHERE position = ?", [position])
+
+        rows, readings, _ = self._counts(f"FROM {queue} WHERE position = ?", [position])
+        self._write(move)
+        self._discount(queue, rows, readings, 0)
+        self.fill.refused += rows
+
+    def _counts(self, which: str, arguments: Sequence[int]) -> tuple[int, int, int]:
+        """Rows, readings and bytes."""
+        assert self._file is not None
+        ((rows, readings, size),) = self._file.execute(
+            "SELECT count(*), ifnull(sum(readings), 0), ifnull(sum(length(body)), 0) " + which,
+            arguments,
         )
-        self._remove(queue, f"FROM {queue} WHERE position = ?", [position])
-        self.fill.refused += 1
+        return rows, readings, size + rows * ROW_BYTES
 
-    def _remove(self, queue: str, which: str, arguments: Sequence[int]) -> None:
-        def count_and_delete(file: sqlite3.Connection) -> tuple[int, int, int]:
-            ((rows, readings, size),) = file.execute(
-                "SELECT count(*), ifnull(sum(readings), 0), ifnull(sum(length(body)), 0) " + which,
-                arguments,
-            )
-            file.execute(f"DELETE {which}", arguments)
-            return rows, readings, size
-
-        rows, readings, size = self._write(count_and_delete)
+    def _discount(self, queue: str, rows: int, readings: int, size: int) -> None:
         fill = self.fill
         fill.works -= rows if queue == WORKS else 0
         fill.asides -= rows if queue == ASIDES else 0
         fill.readings -= readings
-        fill.bytes -= size + rows * ROW_BYTES
+        fill.bytes -= size
         fill.oldest_us = self._oldest() if fill.rows else None
         if not fill.rows:
-            self._shrink()
+            with suppress(sqlite3.OperationalError):  # it wants room to make room
+                self._shrink()
 
     def _oldest(self) -> int | None:
         assert self._file is not None
@@ -333,7 +367,8 @@ class Spool:
             row[0]
             for queue in (WORKS, ASIDES)
             for row in self._file.execute(
-                f"SELECT spooled_us FROM {queue} ORDER BY position LIMIT 1"
+                f"SELECT spooled_us FROM {queue} WHERE position > ? ORDER BY position LIMIT 1",
+                [self._gone[queue]],
             )
         ]
         return min(firsts, default=None)
@@ -345,15 +380,18 @@ class Spool:
             self._file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _write(self, what: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        """What it gives, on the disk. SpoolFull: nothing of it is."""
         file = self._file
         assert file is not None
-        file.execute("BEGIN IMMEDIATE")
         try:
+            file.execute("BEGIN IMMEDIATE")
             answer = what(file)
             file.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             if file.in_transaction:
                 file.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                raise SpoolFull(f"cannot write to {self.path}: {error}") from error
             raise
         return answer
 

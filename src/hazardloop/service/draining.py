@@ -12,6 +12,7 @@ import psycopg
 
 from hazardloop.alarms.store import Announcement
 from hazardloop.devices.registry import Registry
+from hazardloop.ingest.errors import SpoolFull
 from hazardloop.ingest.spool import ASIDES, WORKS, Piece, Spool
 from hazardloop.service import metrics
 from hazardloop.service.errors import DatabaseAway
@@ -46,6 +47,8 @@ class Drain:
     """At most, so that live data goes on; 0 = as fast as it goes."""
     _careful_to: int = 0
     """The database refused something up to this position: piece by piece, to find out what."""
+    _rows: int = CHUNK_ROWS
+    """To be recorded at once; fewer after a try that took too long."""
     _judged: tuple[int, Work] | None = None
     """What became of the aside at that position; evaluated once, recorded until it is."""
     _said_at: float = field(default_factory=time.monotonic)
@@ -65,8 +68,11 @@ class Drain:
             try:
                 await self.empty()
                 await self._empty_asides()
-            except (DatabaseAway, Overtaken) as error:
+            except (DatabaseAway, Overtaken, SpoolFull) as error:
                 log.debug("not drained", extra={"reason": str(error)})
+                if isinstance(error, DatabaseAway):
+                    self.sink.lost(str(error))
+                    self._rows = max(1, self._rows // 2)
                 self.sink.stirred.set()
                 await asyncio.sleep(wait_s)
                 wait_s = min(BACK_OFF_TO_S, wait_s * 2)
@@ -76,15 +82,17 @@ class Drain:
     async def empty(self) -> None:
         """Returns when all works are recorded. DatabaseAway, Overtaken: before that."""
         after = await self.keeper.progress(self.spool.id_of(WORKS))
-        self.sink.found()
-        while pieces := await self._head(WORKS, after, CHUNK_ROWS):
+        while pieces := await self._head(WORKS, after, self._rows):
             began = time.monotonic()
             readings = self._recorded
             after = await self._record_works(pieces, after)
+            self._rows = min(CHUNK_ROWS, 2 * self._rows)
+            self.sink.found()
             self._say()
             if self.readings_per_s:
                 wanted_s = (self._recorded - readings) / self.readings_per_s
                 await asyncio.sleep(max(0.0, began + wanted_s - time.monotonic()))
+        self.sink.found()
 
     async def _head(self, queue: str, after: int, rows: int) -> list[Piece]:
         """The first pieces that are not recorded; those recorded already are removed."""

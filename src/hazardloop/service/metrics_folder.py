@@ -4,22 +4,56 @@
 folder once, at its import.
 """
 
+import logging
 import os
+import sys
 from pathlib import Path
 from typing import Final
+
+log = logging.getLogger(__name__)
 
 VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 MOST_LEFT_BEHIND: Final = 200
 """Files of ended processes that are kept; their counts are still part of the totals."""
+OWN: Final = ("counter", "histogram", "gauge_livesum", "gauge_livemax", "gauge_max")
+"""The files of one process, as prometheus_client names them."""
+OWN_BYTES: Final = 1 << 16
+"""What it makes them at first."""
 
 
-def prepare(home: Path) -> Path:
-    """The folder under `home`, made and announced to prometheus_client, without old leftovers."""
+def prepare(home: Path) -> Path | None:
+    """The folder under `home`, made and announced to prometheus_client, without old leftovers.
+
+    None: its disk has no room, so this process keeps its figures to itself.
+    """
     folder = home / "metrics"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        forget_ended(folder)
+        _take_room(folder)
+    except OSError as error:
+        log.error("figures are not shared", extra={"folder": str(folder), "reason": str(error)})
+        os.environ.pop(VARIABLE, None)
+        return None
     os.environ[VARIABLE] = str(folder)
-    forget_ended(folder)
     return folder
+
+
+def _take_room(folder: Path) -> None:
+    """Takes the room of our files now: they are memory-mapped, and a page that finds no room on the
+    disk later would end the process (SIGBUS).
+    """
+    for kind in OWN:
+        file = folder / f"{kind}_{os.getpid()}.db"
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if sys.platform == "linux":
+                os.posix_fallocate(descriptor, 0, OWN_BYTES)
+        except OSError:
+            file.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
 
 
 def forget_ended(folder: Path) -> None:

@@ -73,6 +73,8 @@ class Sink:
         if self.away:
             log.info("database is back", extra={"spooled": self.spool.fill.rows})
         self.away = ""
+        if not self.spool.fill.works:
+            self.spool.fill.full = ""  # whether or not: nothing has to go there any more
 
     async def keep(self, work: Work) -> Kept:
         """What is to be announced, now that `work` is durable; waits while nothing can take it."""

@@ -78,7 +78,8 @@ def in_words(state: dict[str, Any]) -> str:
         return f"ok{':' if refused else ''}{refused.removeprefix(',')}"
     age_s = time.time() - (state["oldest_at"] or time.time())
     share = 100 * state["bytes"] / state["limit_bytes"]
+    why = f"; database: {state['away']}" if state["away"] else ""
     return (
         f"ok: {state['readings']} readings wait to be recorded, the oldest for {age_s:.0f} s"
-        f" ({state['bytes']} bytes, {share:.1f} %){refused}"
+        f" ({state['bytes']} bytes, {share:.1f} %){refused}{why}"
     )

@@ -2,16 +2,18 @@
 
 import asyncio
 import os
+import resource
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from hazardloop.ingest.errors import SpoolFull
-from hazardloop.ingest.spool import ASIDES, ROW_BYTES, WORKS, New, Spool
+from hazardloop.ingest.spool import ASIDES, ROW_BYTES, WORKS, Fill, New, Spool
 from tests import worlds
 
 LIMIT = 1 << 20
@@ -186,3 +188,46 @@ async def test_only_one_process_has_it_open(spool: Spool) -> None:
     with pytest.raises(sqlite3.OperationalError, match="locked"):
         stranger.execute("SELECT count(*) FROM works")
     stranger.close()
+
+
+@contextmanager
+def full_disk(spool: Spool) -> Iterator[None]:
+    """No file of ours grows beyond what the spool's log has now."""
+    most = spool.path.with_name(spool.path.name + "-wal").stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def test_a_full_disk_takes_nothing_and_what_leaves_is_gone_nevertheless(spool: Spool) -> None:
+    first, second = await spool.append([work(b"1", untold=True), work(b"2", untold=True)])
+    with full_disk(spool):
+        with pytest.raises(SpoolFull, match="cannot write"):
+            await spool.append([work(bytes(10_000))])
+        assert "cannot write" in spool.fill.full
+        assert spool.share == 1.0
+        await spool.note_told(first)
+        assert [piece.position for piece in await spool.untold(1)] == [second]
+        with pytest.raises(SpoolFull):
+            await spool.refuse(WORKS, first, "why")
+        await spool.drop(WORKS, first)
+        assert [piece.body for piece in await spool.head(WORKS, 10, LIMIT)] == [b"2"]
+        assert (spool.fill.works, spool.fill.refused) == (1, 0)
+        await spool.drop(WORKS, second)
+        assert spool.fill == Fill(full=spool.fill.full)
+    await spool.append([work(b"3")])
+    assert spool.fill.full == ""
+    assert [piece.body for piece in await spool.head(WORKS, 10, LIMIT)] == [b"3"]
+
+
+async def test_what_a_full_disk_could_not_delete_is_deleted_with_what_follows(spool: Spool) -> None:
+    first, second = await spool.append([work(b"1"), work(b"2")])
+    with full_disk(spool):
+        await spool.drop(WORKS, first)
+    await spool.drop(WORKS, second)
+    spool = await again(spool)
+    assert spool.fill.rows == 0
+    await spool.close()

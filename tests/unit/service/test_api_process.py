@@ -16,6 +16,7 @@ from hazardloop.service import metrics_folder
 from hazardloop.service.gateway_secret import hashed, new_gateway_secret
 from hazardloop.service.logs import LineFormatter
 from hazardloop.service.passwords import Passwords, hash_password
+from tests.faults.disk import SmallDisk, may_mount
 
 
 def test_two_secrets_differ_and_neither_hash_holds_the_secret() -> None:
@@ -98,6 +99,18 @@ def test_one_process_shows_what_others_counted_and_ended_ones_hold_no_gauge(
     assert "hazardloop_readings_stored_total 10.0" in shown
     assert 'hazardloop_readings_rejected_total{reason="not_json"} 2.0' in shown
     assert "hazardloop_spool_bytes 7" not in shown
+
+
+def test_a_disk_without_room_ends_no_process(tmp_path: Path) -> None:
+    """The files are memory-mapped: a page without room is SIGBUS."""
+    if not may_mount(tmp_path):
+        pytest.skip("a disk that can be filled is a tmpfs of our own, and we may not mount one")
+    with SmallDisk(tmp_path / "disk", 1) as disk:
+        disk.fill()
+        child(disk.path, "count")
+        disk.free()
+        child(disk.path, "count")
+        assert "hazardloop_readings_stored_total 5.0" in child(disk.path, "show")
 
 
 def test_only_so_many_files_of_ended_processes_are_kept(
