@@ -15,17 +15,20 @@ import dataclasses
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.faults import runs
+from tests.faults.disk import SmallDisk
 from tests.faults.faults import FAULTS
 from tests.faults.load import Plan
 from tests.faults.runs import Reference
 from tests.faults.stage import DatabaseServer
 from tests.faults.verdict import Verdict
 
+TEMPLATE: Final = "template_of_faults"
 CONTROL: Final = "broker forgets"
 SELECTIONS: Final = frozenset({"processes die", "processes die, NATS", "links fail",
                                "the database fails"})  # fmt: skip
@@ -65,21 +68,25 @@ def campaign(
     server = DatabaseServer(folder / "database", fsync="off")
     server.start()
     try:
-        server.make_template("template_of_faults")
+        server.make_template(TEMPLATE)
         reference = _undisturbed(server, folder, seed, messages)
         verdicts = [reference.verdict]
         print(reference.verdict, flush=True)
         for nth, name in enumerate(names):
-            found = runs.disturbed(
-                name,
-                server.clone("template_of_faults"),
-                server,
-                folder / f"run-{nth}",
-                reference,
-                seed=seed,
-                times=kills if "killed" in name else max(1, round(kills * SHORT)),
-                long_s=long_s,
-            )
+            times = kills if "killed" in name else max(1, round(kills * SHORT))
+            with surroundings(name, server, folder / f"run-{nth}") as (own, disk, settings):
+                found = runs.disturbed(
+                    name,
+                    own.clone(TEMPLATE),
+                    own,
+                    folder / f"run-{nth}",
+                    reference,
+                    seed=seed,
+                    times=times,
+                    long_s=long_s,
+                    disk=disk,
+                    **settings,
+                )
             print(found, flush=True)
             verdicts.append(found)
     finally:
@@ -87,11 +94,35 @@ def campaign(
     return verdicts
 
 
+@contextmanager
+def surroundings(
+    name: str, server: DatabaseServer, folder: Path
+) -> Iterator[tuple[DatabaseServer, SmallDisk | None, dict[str, Any]]]:
+    """Server, disk to be filled and settings for that fault, where it needs its own.
+
+    Disks that are to be full are mounted: it takes root.
+    """
+    if name == "spool's disk full":
+        with SmallDisk(folder / "home", 16) as disk:
+            yield server, disk, {"spool_reserve_bytes": 0}
+    elif name == "database's disk full":
+        with SmallDisk(folder / "database", 400) as disk:
+            own = DatabaseServer(disk.path, fsync="off", max_wal_size="64MB", min_wal_size="32MB")
+            own.start()
+            try:
+                own.make_template(TEMPLATE)
+                yield own, disk, {}
+            finally:
+                own.stop()
+    else:
+        yield server, None, {}
+
+
 def _undisturbed(server: DatabaseServer, folder: Path, seed: int, messages: int) -> Reference:
     plan = Plan(seed=seed, base_ms=0, messages=messages, poison_share=0.01)
     span_ms = plan.messages * plan.step_ms
     plan = dataclasses.replace(plan, base_ms=time.time_ns() // 1_000_000 - span_ms)
-    database = server.clone("template_of_faults")
+    database = server.clone(TEMPLATE)
     return runs.undisturbed(database, folder / "undisturbed", plan)
 
 

@@ -6,14 +6,21 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from hazardloop.ingest import packets
 from tests.brokers import HOST
+from tests.faults.disk import Disk
+from tests.faults.listener import Listener
+from tests.faults.load import Load
 from tests.faults.proxy import Road
 from tests.faults.stage import DatabaseServer, Stage
+from tests.worlds import eventually
 
 Act = Callable[["Scene"], None]
+TAKEN: Final = "hazardloop_messages_received_total"
+"""Counted once they are acknowledged."""
+THIN_BYTES_PER_S: Final = 20_000
 
 
 @dataclass(slots=True)
@@ -21,6 +28,7 @@ class Scene:
     """What a fault gets to work with.
 
     times: how often it is to strike; long_s: how long a fault that lasts is to last.
+    disk: what is to be full; look: called while something is, to see whether anybody is told.
     """
 
     stage: Stage
@@ -28,6 +36,11 @@ class Scene:
     chance: random.Random
     times: int
     long_s: float
+    load: Load
+    listener: Listener
+    disk: Disk
+    look: Callable[[], object]
+    notes: dict[str, Any] = field(default_factory=dict)
     broker_killed_at: list[float] = field(default_factory=list)
 
     def kill_broker(self) -> None:
@@ -40,6 +53,16 @@ class Scene:
         """Some time between faults, by chance."""
         time.sleep(self.chance.uniform(least_s, most_s))
 
+    def await_unrecorded(self, since: int) -> None:
+        """Alarms are heard that the database does not know; `since`: heard so far."""
+        eventually(
+            lambda: self.listener.unrecorded > since, "an alarm is heard without the database"
+        )
+
+    def note_most(self, name: str, value: float) -> None:
+        """Keeps the largest."""
+        self.notes[name] = max(value, self.notes.get(name, value))
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -48,12 +71,15 @@ class Fault:
     act: does it, and leaves things as they should be.
     broker: that it is done before; durable: the broker's queue must survive its own death.
     pace_s: seconds a single strike takes, about; gateways speak that long.
+    padding: bytes by which each message is larger; settings: of the worker.
     """
 
     act: Act
     broker: str = "mosquitto"
     durable: bool = False
     pace_s: float = 2.0
+    padding: int = 0
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 def worker_killed(scene: Scene) -> None:
@@ -123,6 +149,93 @@ def database_away(scene: Scene) -> None:
         scene.server.stop()
         time.sleep(scene.long_s)
         scene.server.start()
+
+
+def database_away_with_alarms(scene: Scene) -> None:
+    """Broken off or frozen, in turn, until alarms are heard without it; meanwhile, or while the
+    spool drains, the worker dies.
+    """
+    for nth in range(scene.times):
+        scene.wait(0.5, 1.5)
+        heard = scene.listener.unrecorded
+        (scene.server.freeze if nth % 2 else scene.server.break_off)()
+        scene.await_unrecorded(heard)
+        time.sleep(scene.long_s)
+        if scene.chance.random() < 0.5:
+            scene.stage.kill_worker()  # the next one cannot start without the database
+        (scene.server.thaw if nth % 2 else scene.server.start)()
+        if scene.chance.random() < 0.7:
+            scene.stage.await_worker(60)
+            scene.wait(0.0, 0.3)
+            scene.stage.kill_worker()
+        scene.stage.await_worker(60)
+
+
+def spool_disk_full(scene: Scene) -> None:
+    """The database is away, and then the disk of the spool is full: nothing is acknowledged.
+
+    In turn the disk has room again first, or the database is back first.
+    """
+    for nth in range(scene.times):
+        scene.wait(0.3, 1.0)
+        scene.disk.fill()
+        scene.server.break_off()
+        eventually(lambda: scene.stage.spool().get("full"), "the spool is full")
+        assert "spool full: nothing is acknowledged" in scene.stage.log()
+        taken = scene.stage.figure(TAKEN)
+        time.sleep(scene.long_s)
+        assert scene.stage.figure(TAKEN) == taken, "something was acknowledged"
+        scene.look()
+        if nth % 2:
+            scene.server.start()
+            if scene.chance.random() < 0.5:
+                scene.stage.kill_worker()
+            scene.stage.await_worker(60)
+            eventually(lambda: _at_rest(scene.stage), "work goes to the database", 60)
+            scene.disk.free()
+        else:
+            scene.disk.free()
+            eventually(lambda: scene.stage.spool().get("full") == "", "the spool has room")
+            scene.server.start()
+
+
+def _at_rest(stage: Stage) -> bool:
+    said = stage.spool()
+    return bool(said) and not (said["works"] or said["asides"] or said["full"] or said["away"])
+
+
+def database_disk_full(scene: Scene) -> None:
+    """The disk of the database is full: work goes to the spool, alarms are heard."""
+    for _ in range(scene.times):
+        scene.wait(0.3, 1.0)
+        heard = scene.listener.unrecorded
+        scene.disk.fill()
+        scene.await_unrecorded(heard)
+        scene.note_most("spooled", scene.stage.spool().get("readings", 0))
+        time.sleep(scene.long_s)
+        if scene.chance.random() < 0.5:
+            scene.stage.kill_worker()
+        scene.disk.free()
+        scene.server.revive()
+        scene.stage.await_worker(60)
+
+
+def overloaded(scene: Scene) -> None:
+    """Gateways say ten times what goes through to the database, and the spool takes nothing."""
+    stage, load = scene.stage, scene.load
+    stage.to_database.be(Road(bytes_per_s=THIN_BYTES_PER_S))
+    scene.notes["memory_mb_before"] = round(stage.memory_mb, 1)
+    until = time.monotonic() + max(scene.long_s, load.for_s)
+    while time.monotonic() < until:
+        scene.note_most("memory_mb", round(stage.memory_mb, 1))
+        scene.note_most("unacknowledged", stage.figure("hazardloop_ack_lag_messages"))
+        time.sleep(0.1)
+    scene.notes["said"] = load.acknowledged
+    scene.notes["taken"] = stage.figure(TAKEN)
+    stage.to_database.mend()
+    while not load.done and time.monotonic() < until + 60:
+        scene.note_most("memory_mb", round(stage.memory_mb, 1))
+        time.sleep(0.1)
 
 
 def database_hangs(scene: Scene) -> None:
@@ -236,6 +349,15 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "database killed": Fault(database_killed),
     "database away": Fault(database_away, pace_s=5.0),
     "database hangs": Fault(database_hangs),
+    "database away, alarms heard": Fault(database_away_with_alarms, pace_s=8.0),
+    "spool's disk full": Fault(spool_disk_full, pace_s=6.0),
+    "database's disk full": Fault(database_disk_full, pace_s=6.0),
+    "overload": Fault(
+        overloaded,
+        pace_s=4.0,
+        padding=50_000,
+        settings={"mqtt_window": 100, "batch_messages": 50, "spool_reserve_bytes": 1 << 60},
+    ),
     "broker link cut": Fault(broker_link_cut),
     "broker link cut, NATS": Fault(broker_link_cut, "nats", pace_s=3.0),
     "broker link half-open": Fault(broker_link_half_open),

@@ -31,6 +31,7 @@ class Plan:
     base_ms: data time of the first message. The rules concerned have no delay before they raise,
         so that the clock ends none while its data are away: alarms depend on the data alone.
     step_ms: data time from one message of a gateway to its next.
+    padding: spaces behind each payload.
     """
 
     seed: int
@@ -40,6 +41,7 @@ class Plan:
     messages: int = 200
     step_ms: int = 700
     poison_share: float = 0.0
+    padding: int = 0
 
     @property
     def names(self) -> list[str]:
@@ -88,6 +90,7 @@ def messages_of(plan: Plan, gateway: str) -> list[Message]:
                 # Never twice the same, so that a value tells its message.
                 values[f"{code}.lel"] = round(levels[code] + number % 100 * 1e-4, 4)
         body = json.dumps({"ts": ts, "seq": number, "values": values}).encode()
+        body += b" " * plan.padding
         topic = f"hl/v1/{gateway}/{GATEWAY}/telemetry"
         readings = {(code, ts): float(value) for code, value in values.items()}
         spoken.append(Message(gateway, number, topic, body, readings))

@@ -2,12 +2,15 @@
 
 import random
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from tests.faults import verdict
+from tests.faults.disk import Disk
 from tests.faults.faults import FAULTS, Scene
+from tests.faults.listener import Listener
 from tests.faults.load import Load, Message, Plan
 from tests.faults.stage import DatabaseServer, staged
 from tests.faults.verdict import History, Verdict
@@ -54,6 +57,8 @@ def disturbed(
     long_s: float = 2.0,
     least_acknowledged: int | None = None,
     still_s: float = 20.0,
+    disk: Disk | None = None,
+    look: Callable[[], object] = lambda: None,
     **settings: object,
 ) -> Verdict:
     """The verdict on a run with that fault.
@@ -69,15 +74,23 @@ def disturbed(
         long_s: how long what lasts is to last.
         least_acknowledged: messages that make a run; all of the plan, unless told.
         durable: else as the fault wants it.
+        disk: that a fault may fill; the worker's, unless told.
+        look: called while it is full.
         still_s: seconds without a change after which what is missing counts as missing.
         settings: of the worker.
     """
-    done, plan = FAULTS[fault], reference.plan
+    done = FAULTS[fault]
+    plan = replace(reference.plan, padding=done.padding)
     began = time.monotonic()
-    with staged(database, folder, plan, done.broker, durable=done.durable, **settings) as stage:
+    settings = {**done.settings, **settings}
+    with (
+        staged(database, folder, plan, done.broker, durable=done.durable, **settings) as stage,
+        Listener(stage.broker.port) as listener,
+    ):
         load = Load(plan, stage.broker.port, for_s=max(2.0, times * done.pace_s))
         load.start()
-        scene = Scene(stage, server, random.Random(seed), times, long_s)
+        chance = random.Random(seed)
+        scene = Scene(stage, server, chance, times, long_s, load, listener, disk or stage, look)
         done.act(scene)
         load.finish(ACKNOWLEDGED_WITHIN_S)
         stage.await_worker(60)
@@ -92,7 +105,21 @@ def disturbed(
             plan.gateways * plan.messages if least_acknowledged is None else least_acknowledged,
             scene.broker_killed_at if done.broker == "mosquitto" else (),
         )
+        if not scene.broker_killed_at:  # else the listener itself may have missed something
+            found.unheard = verdict.unheard(database, lambda: listener.recorded)
         found.lives, found.faults = stage.lives, times
         found.sent_again = sum(each.sent_again for each in load.gateways)
+        found.notes = scene.notes | _of_alarms(listener, load) | {"ended": stage.ends}
     found.seconds = round(time.monotonic() - began, 1)
     return found
+
+
+def _of_alarms(listener: Listener, load: Load) -> dict[str, object]:
+    """How they were heard: not judged, but told."""
+    red_s = listener.red_after_s(load.messages) or [0.0]
+    recorded = listener.recorded
+    return {
+        "heard_unrecorded": listener.unrecorded,
+        "heard_twice": len(recorded) - len(set(recorded)),
+        "red_after_s": {"median": round(red_s[len(red_s) // 2], 2), "most": round(red_s[-1], 2)},
+    }

@@ -11,15 +11,21 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psycopg
+from prometheus_client import CollectorRegistry
+from prometheus_client.multiprocess import MultiProcessCollector
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from hazardloop.service.database import migrate
+from hazardloop.service.embedded import another_user
+from hazardloop.service.embedded.child import last_line
 from hazardloop.service.embedded.postgres import EmbeddedPostgres
+from hazardloop.service.spool_state import said_in, state_file
 from tests import worlds
 from tests.brokers import Broker, mosquitto, nats
+from tests.faults.disk import bound_files
 from tests.faults.load import GATEWAY, Plan
 from tests.faults.proxy import Proxy
 from tests.worlds import REPOSITORY, eventually, query
@@ -29,6 +35,8 @@ ACK_WAIT_S: Final = 2.0
 """After which NATS sends again what was not acknowledged."""
 SETTLE_S: Final[dict[str, float]] = {"mosquitto": 0, "nats": 5}
 """Twice `ACK_WAIT_S` and a little, so that what is gathered holds repeats, too."""
+SMALL_BYTES: Final = 256 << 10
+"""More than the log and the state of a worker, less than the log of its spool soon takes."""
 
 
 @dataclass(slots=True)
@@ -44,6 +52,10 @@ class Stage:
     settings: dict[str, object] = field(default_factory=dict)
     worker: subprocess.Popen[bytes] | None = None
     lives: int = 0
+    ends: list[str] = field(default_factory=list)
+    """Exit code and last words of workers that ended by themselves."""
+    most_bytes: int | None = None
+    """Beyond which no file of a worker grows; None = no bound."""
 
     def start_worker(self) -> None:
         """A worker begins its life; does not wait until it works."""
@@ -60,13 +72,14 @@ class Stage:
         environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
         environment |= {f"HAZARDLOOP_{key.upper()}": str(value) for key, value in settings.items()}
         self.home.mkdir(parents=True, exist_ok=True)
-        with (self.home / "worker.log").open("ab") as log:
+        with self.log_file.open("ab") as log:
             self.worker = subprocess.Popen(
                 [sys.executable, "-m", "hazardloop", "serve", "--role", "worker"],
                 env=environment,
                 stdout=log,
                 stderr=log,
             )
+        bound_files(self.worker.pid, self.most_bytes)
         self.lives += 1
 
     def await_worker(self, within_s: float = 40) -> None:
@@ -76,7 +89,8 @@ class Stage:
     def works(self) -> bool:
         """Whether this worker beats, connected; one that ended is started again, as anywhere."""
         assert self.worker is not None
-        if self.worker.poll() is not None:
+        if (code := self.worker.poll()) is not None:
+            self.ends.append(f"{code}: {last_line(self.log())}")
             self.start_worker()
         return bool(
             query(
@@ -120,9 +134,41 @@ class Stage:
                     return int(line.split()[1]) / 1024
         return 0.0
 
+    @property
+    def log_file(self) -> Path:
+        """Where its workers' words go: beside the home, whose disk may be full."""
+        return self.home.with_name("worker.log")
+
     def log(self) -> str:
         """What all its workers have said."""
-        return (self.home / "worker.log").read_text(errors="replace")
+        return self.log_file.read_text(errors="replace")
+
+    def spool(self) -> dict[str, Any]:
+        """How the worker says its spool stands; empty while there is none that says it."""
+        return said_in(state_file(self.home)) or {}
+
+    def figure(self, name: str) -> float:
+        """A figure without labels of all its workers, as Prometheus would see it; 0 = not there."""
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, str(self.home / "metrics"))  # type: ignore[no-untyped-call]
+        return registry.get_sample_value(name) or 0.0
+
+    def fill(self) -> None:
+        """For the worker, and those that follow it, the disk is full: no file grows any more.
+
+        Smaller ones have room for their first bytes, so that only its spool is concerned.
+        """
+        self._bound(SMALL_BYTES)
+
+    def free(self) -> None:
+        """The disk has room again."""
+        self._bound(None)
+
+    def _bound(self, most_bytes: int | None) -> None:
+        self.most_bytes = most_bytes
+        assert self.worker is not None
+        with suppress(ProcessLookupError):
+            bound_files(self.worker.pid, most_bytes)
 
 
 @contextmanager
@@ -194,23 +240,58 @@ class DatabaseServer:
         self._server.stop()
 
     def kill(self) -> None:
-        """As a crash: nothing is written any more."""
+        """All its processes at one blow: what was in their memory alone is gone."""
         pid = self._server.pid
         assert pid is not None
         children = _children(pid)
-        os.kill(pid, signal.SIGKILL)
+        self._send(signal.SIGKILL)
         self._server.stop()
         until = time.monotonic() + 10  # its own children see it and end
         while any(Path(f"/proc/{child}").exists() for child in children):
             assert time.monotonic() < until, "backends outlive their postmaster"
             time.sleep(0.02)
 
-    def clone(self, template: str) -> str:
-        """Conninfo of a new database that is a copy of `template`."""
+    def break_off(self) -> None:
+        """As `pg_ctl stop -m immediate`: every process of it leaves all as it is."""
+        self._server.child.send(signal.SIGQUIT)
+        assert self._ended(10), "it goes on after SIGQUIT"
+
+    def revive(self) -> None:
+        """Starts it if it has ended by itself."""
+        if self._server.pid is None:
+            self._server.start()
+
+    def _ended(self, within_s: float) -> bool:
+        until = time.monotonic() + within_s
+        while self._server.pid is not None and time.monotonic() < until:
+            time.sleep(0.02)
+        return self._server.pid is None
+
+    def clone(self, template: str, disk: str = "") -> str:
+        """Conninfo of a new database that is a copy of `template`, on that `further_disk`."""
         name = f"{template}_{next(_numbers)}"
         with self._administration() as connection:
-            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+            where = f" TABLESPACE {disk}" if disk else ""
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"{where}')
         return make_conninfo(self.conninfo, dbname=name)
+
+    @contextmanager
+    def further_disk(self, folder: Path) -> Iterator[str]:
+        """A tablespace in that folder; its databases go with it."""
+        name = f"disk_{next(_numbers)}"
+        place = folder / name
+        place.mkdir()
+        another_user.give(place)
+        with self._administration("postgres") as connection:
+            connection.execute(f"CREATE TABLESPACE {name} OWNER hazardloop LOCATION '{place}'")
+        yield name
+        with self._administration("postgres") as connection:
+            for (each,) in connection.execute(
+                "SELECT datname FROM pg_database d JOIN pg_tablespace t ON dattablespace = t.oid"
+                " WHERE spcname = %s", [name],
+            ).fetchall():  # fmt: skip
+                connection.execute(f'DROP DATABASE "{each}" WITH (FORCE)')
+            connection.execute(f"DROP TABLESPACE {name}")
 
     def copy_of(self, database: str) -> str:
         """Conninfo of a copy of a database of ours that nobody uses."""
@@ -222,8 +303,9 @@ class DatabaseServer:
             connection.execute(f'CREATE DATABASE "{name}"')
         asyncio.run(migrate(make_conninfo(self.conninfo, dbname=name)))
 
-    def _administration(self) -> psycopg.Connection:
-        return psycopg.connect(make_conninfo(self.conninfo, dbname="postgres"), autocommit=True)
+    def _administration(self, user: str = "hazardloop") -> psycopg.Connection:
+        conninfo = make_conninfo(self.conninfo, dbname="postgres", user=user)
+        return psycopg.connect(conninfo, autocommit=True)
 
     def freeze(self) -> None:
         """Every process of it stands still; connections stay."""

@@ -3,19 +3,23 @@
 A quick selection; `python -m benchmarks.faults` strikes more often and longer.
 """
 
+import json
 import socket
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from hazardloop.ingest import packets
-from tests.brokers import HOST
+from tests.brokers import HOST, accepts
 from tests.faults import runs, verdict
-from tests.faults.conftest import SEED
+from tests.faults.conftest import SEED, TEMPLATE
+from tests.faults.disk import SmallDisk, may_mount
 from tests.faults.load import Load, messages_of
 from tests.faults.runs import Reference
 from tests.faults.stage import DatabaseServer, staged
-from tests.worlds import eventually, query
+from tests.worlds import eventually, process, query
 
 
 @pytest.mark.parametrize(
@@ -29,6 +33,78 @@ def test_nothing_is_lost_or_doubled_and_the_alarms_are_those_of_an_undisturbed_r
     )
     print(found)
     assert found.sound, found
+
+
+def test_alarms_are_heard_while_the_database_is_away_and_recorded_once(
+    own_database: str, server: DatabaseServer, tmp_path: Path, reference: Reference
+) -> None:
+    found = runs.disturbed(
+        "database away, alarms heard", own_database, server, tmp_path, reference, seed=SEED,
+        times=2, long_s=0.5,
+    )  # fmt: skip
+    print(found)
+    assert found.sound, found
+    assert found.notes["heard_unrecorded"] > 0
+
+
+def test_a_spool_whose_disk_is_full_acknowledges_nothing_says_so_and_recovers(
+    own_database: str, server: DatabaseServer, tmp_path: Path, reference: Reference, free_port: int
+) -> None:
+    def told_as_full() -> None:
+        eventually(lambda: ready(free_port)["spool"].startswith("full, nothing"), "/readyz tells")
+        eventually(lambda: "hazardloop_spool_full 1.0" in got(free_port, "metrics"), "and a figure")
+
+    with process("api", tmp_path / "home", database_url=own_database, api_port=free_port):
+        eventually(lambda: accepts(free_port), "the api answers")
+        found = runs.disturbed(
+            "spool's disk full", own_database, server, tmp_path, reference, seed=SEED, times=2,
+            long_s=0.5, look=told_as_full,
+        )  # fmt: skip
+        eventually(lambda: ready(free_port)["spool"] == "ok", "/readyz tells that it is over")
+    print(found)
+    assert found.sound, found
+
+
+def ready(port: int) -> dict[str, str]:
+    return dict(json.loads(got(port, "readyz"))["parts"])
+
+
+def got(port: int, path: str) -> str:
+    """The body, whatever the status."""
+    try:
+        with urllib.request.urlopen(f"http://{HOST}:{port}/{path}", timeout=20) as answer:
+            return str(answer.read().decode())
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+
+
+def test_a_database_whose_disk_is_full_stops_no_alarm_and_loses_nothing(
+    server: DatabaseServer, tmp_path: Path, reference: Reference
+) -> None:
+    if not may_mount(tmp_path):
+        pytest.skip("a disk that can be filled is a tmpfs of our own, and we may not mount one")
+    with SmallDisk(tmp_path / "disk", 96) as disk, server.further_disk(disk.path) as place:
+        found = runs.disturbed(
+            "database's disk full", server.clone(TEMPLATE, place), server, tmp_path / "run",
+            reference, seed=SEED, times=1, long_s=0.5, disk=disk,
+        )  # fmt: skip
+    print(found)
+    assert found.sound, found
+    assert found.notes["heard_unrecorded"] > 0
+
+
+def test_ten_times_what_can_be_stored_waits_with_the_broker(
+    own_database: str, server: DatabaseServer, tmp_path: Path, reference: Reference
+) -> None:
+    found = runs.disturbed(
+        "overload", own_database, server, tmp_path, reference, seed=SEED, times=1
+    )
+    print(found)
+    assert found.sound, found
+    told = found.notes
+    assert told["taken"] * 10 <= told["said"], "no overload"
+    assert told["unacknowledged"] <= 2 * 100
+    assert told["memory_mb"] - told["memory_mb_before"] < 30, "messages are 45 MB"
 
 
 def test_a_broker_that_forgets_what_it_acknowledged_is_found_out(

@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -42,6 +42,10 @@ PROGRESS: Final = """
              WHERE NOT internal),
            (SELECT count(*) FROM dead_letter)"""
 
+ANNOUNCED: Final = """
+    SELECT alarm_id::text, c.version FROM alarm_change c JOIN alarm USING (alarm_id)
+      JOIN device USING (device_id) WHERE NOT internal"""
+
 LETTERS: Final = "SELECT reason, payload FROM dead_letter"
 
 FORGETS_S: Final = 2.0
@@ -77,6 +81,8 @@ class Verdict:
     excused: int = 0
     """Not stored, and acknowledged within `FORGETS_S` before a kill of a broker that writes to
     disk after it has acknowledged (Mosquitto): never handed to us."""
+    unheard: int = 0
+    """Recorded changes that were announced to nobody, where somebody listened."""
     lives: int = 0
     faults: int = 0
     sent_again: int = 0
@@ -86,7 +92,7 @@ class Verdict:
     @property
     def sound(self) -> bool:
         """Nothing was lost, doubled or silent."""
-        wrong = self.lost + self.extra + self.changed + self.doubled + self.unlisted
+        wrong = self.lost + self.extra + self.changed + self.doubled + self.unlisted + self.unheard
         return wrong == 0 and self.alarms_equal and self.acknowledged == self.messages
 
     def __str__(self) -> str:
@@ -126,6 +132,17 @@ def await_stored(database: str, messages: Sequence[Message], still_s: float = 20
         if now != before:
             moved_at, before = time.monotonic(), now
         time.sleep(0.05)
+
+
+def unheard(
+    database: str, heard: Callable[[], Sequence[tuple[str, int]]], within_s: float = 20.0
+) -> int:
+    """How many recorded changes are not heard of as recorded, within that time."""
+    told = set(query(database, ANNOUNCED))
+    until = time.monotonic() + within_s
+    while (missing := len(told - set(heard()))) and time.monotonic() < until:
+        time.sleep(0.05)
+    return missing
 
 
 def judged(
