@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 
+import numpy as np
 import paho.mqtt.client as paho
 import pytest
 import uvloop
@@ -676,7 +677,7 @@ class TestScriptedBroker:
                 _, batches = await gather(worker, 3, acknowledge=False)
                 for batch in batches:
                     await worker.acknowledge(batch)
-            assert await acknowledged == packets.acknowledgements([1, 2])
+            assert await acknowledged == packets.acknowledgements(np.array([1, 2]))
 
     async def test_an_acknowledgement_never_crosses_to_the_next_connection(self) -> None:
         acknowledged = asyncio.get_running_loop().create_future()
@@ -714,7 +715,7 @@ class TestScriptedBroker:
                 for batch in (second, first, first, second):
                     await worker.acknowledge(batch)
                 assert third.due.tolist() == [5, 6]
-            assert await acknowledged == packets.acknowledgements([1, 2, 3, 4])
+            assert await acknowledged == packets.acknowledgements(np.array([1, 2, 3, 4]))
 
     @pytest.mark.parametrize(
         "given", [{"window": 500}, {"window_bytes": 500 * len(one(b"00000"))}], ids=str
@@ -851,7 +852,7 @@ class TestScriptedBroker:
         async def part(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await greet(reader, writer)
             writer.write(one(b"1") + one(b"2", 2))
-            assert await rest(reader) == packets.acknowledgements([1, 2])
+            assert await rest(reader) == packets.acknowledgements(np.array([1, 2]))
 
         async with scripted(part) as url, asyncio.timeout(PATIENCE_S):
             async with subscription(url) as worker:
