@@ -138,9 +138,9 @@ def publish(
     return _packet(header, _text(topic) + number + _none(protocol) + payload)
 
 
-def acknowledgements(packet_ids: PacketIds) -> bytes:
+def acknowledgements(packet_ids: npt.ArrayLike) -> bytes:
     """One PUBACK for each packet id, in that order, as one piece of 4 bytes each."""
-    return (packet_ids + _PUBACK_WORD).astype(">u4").tobytes()
+    return (np.asarray(packet_ids, np.intp) + _PUBACK_WORD).astype(">u4").tobytes()
 
 
 def answer(kind: Kind, packet_id: int, code: int = 0) -> bytes:

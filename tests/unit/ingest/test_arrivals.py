@@ -26,6 +26,7 @@ from hazardloop.ingest.arrivals import (
 )
 from hazardloop.ingest.batching import Batch
 from hazardloop.ingest.messages import DUP, Oversized
+from hazardloop.ingest.texts import Texts
 
 REGISTRY = build_registry(1, [GatewayRecord(7, "G7", 1, "E1"), GatewayRecord(8, "G8", 1, "E1")], [])
 G7, G8, STRANGER = b"hl/v1/E1/G7/telemetry", b"hl/v1/E1/G8/event", b"hl/v1/E9/G9/telemetry"
@@ -46,8 +47,8 @@ def numbers(*rows: tuple[int, int, int]) -> Numbers:
 def batch_of(messages: Sequence[tuple[bytes, bytes, int]], minute: int = 5) -> Batch:
     n = len(messages)
     return Batch(
-        1, 1, [topic for topic, _, _ in messages], [payload for _, payload, _ in messages],
-        [0] * n, bytes(flags for _, _, flags in messages),
+        1, 1, Texts.of(topic for topic, _, _ in messages),
+        Texts.of(payload for _, payload, _ in messages), bytes(flags for _, _, flags in messages),
         np.full(n, minute * MINUTE_US, np.int64) + np.arange(n),
     )  # fmt: skip
 

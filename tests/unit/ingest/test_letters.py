@@ -11,6 +11,7 @@ from hazardloop.ingest.batching import Batch
 from hazardloop.ingest.judging import Reject
 from hazardloop.ingest.letters import MINUTE_US, Notes, Quota, Sorted, sort_letters
 from hazardloop.ingest.messages import Oversized
+from hazardloop.ingest.texts import Texts
 
 REGISTRY = build_registry(1, [GatewayRecord(7, "G7", 1, "E1"), GatewayRecord(8, "G8", 2, "E2")], [])
 G7, G8 = b"hl/v1/E1/G7/telemetry", b"hl/v1/E2/G8/telemetry"
@@ -19,7 +20,7 @@ G7, G8 = b"hl/v1/E1/G7/telemetry", b"hl/v1/E2/G8/telemetry"
 def refused(quota: Quota, *topics: bytes, minute: int = 3, readings: int = 0) -> Sorted:
     n = len(topics)
     batch = Batch(
-        1, 1, list(topics), [b"%d" % nth for nth in range(n)], [0] * n, bytes(n),
+        1, 1, Texts.of(topics), Texts.of(b"%d" % nth for nth in range(n)), bytes(n),
         np.full(n, minute * MINUTE_US, np.int64) + np.arange(n),
     )  # fmt: skip
     rejects = [Reject(nth, Reason.NOT_JSON, f"no {nth}", readings) for nth in range(n)]
