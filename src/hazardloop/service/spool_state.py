@@ -42,7 +42,7 @@ def told(spool: Spool, away: str) -> dict[str, Any]:
 
 
 def publish(state: dict[str, Any], file: Path) -> None:
-    """Sets the figures, and writes the file as a whole; a disk that is full is no reason to stop.
+    """Sets the figures, and writes the file; a disk that is full is told of, and no reason to stop.
 
     Raises OSError only where the folder itself is gone.
     """
@@ -52,11 +52,21 @@ def publish(state: dict[str, Any], file: Path) -> None:
     metrics.SPOOL_OLDEST.set(0.0 if oldest is None else max(0.0, time.time() - oldest))
     metrics.SPOOL_FULL.set(1.0 if state["full"] else 0.0)
     beside = file.with_suffix(".new")
+    text = json.dumps(state)
     try:
-        beside.write_text(json.dumps(state))
-        os.replace(beside, file)
+        try:
+            beside.write_text(text)
+            os.replace(beside, file)
+        except OSError:
+            _write_over(file, text)
     except OSError:
         file.unlink(missing_ok=True)  # better nothing than something out of date
+
+
+def _write_over(file: Path, text: str) -> None:
+    """Into the room that the file has already: a full disk is what is to be told of."""
+    with file.open("r+b", buffering=0) as old:
+        old.write(text.encode().ljust(os.fstat(old.fileno()).st_size))
 
 
 def said_in(file: Path) -> dict[str, Any] | None:
