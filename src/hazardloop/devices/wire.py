@@ -115,9 +115,10 @@ _telemetry: Final[msgspec.json.Decoder[Telemetry | list[Telemetry]]] = msgspec.j
 decode_telemetry: Final = _telemetry.decode
 """The readings a payload holds.
 
-Raises msgspec.DecodeError or UnicodeDecodeError when it is not plainly of the shape; ask
-`decode_leniently` then.
+Raises one of `NOT_OF_THE_SHAPE` when it is not plainly of the shape; ask `decode_leniently` then.
 """
+NOT_OF_THE_SHAPE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises; the last where a member that nobody asked for is nested a thousand deep."""
 _events: Final[msgspec.json.Decoder[Event | list[Event]]] = msgspec.json.Decoder(
     Event | list[Event]
 )
@@ -206,7 +207,7 @@ def decode_events(payload: bytes) -> list[Event]:
     """The events a payload holds. Raises PayloadRefused."""
     try:
         events = _events.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_OF_THE_SHAPE as error:
         raise _refused(payload, error) from error
     return events if isinstance(events, list) else [events]
 
@@ -215,7 +216,7 @@ def decode_status(payload: bytes) -> Status:
     """What a gateway says of itself. Raises PayloadRefused."""
     try:
         return _status.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_OF_THE_SHAPE as error:
         raise _refused(payload, error) from error
 
 

@@ -193,10 +193,10 @@ def arrivals_of(
         message, gateway_id, seq = message[usable], gateway_id[usable], seq[usable]
     ones = np.ones(len(seq), np.int32)
     arrivals = Arrivals(gateway_id, minute[message], seq, ones, kind[message])
-    if len(message) >= len(batch) and not batch.oversized:
-        return message, arrivals
     without = np.ones(len(batch), np.bool_)
-    without[message] = False
+    without[message] = False  # an array has several numbers: their count tells nothing
+    if not without.any() and not batch.oversized:
+        return message, arrivals
     others = list(_others(batch, np.flatnonzero(without).tolist(), minute, kind, senders))
     if not others:
         return message, arrivals

@@ -15,6 +15,8 @@ from hazardloop.ingest.packets import PacketIds
 from hazardloop.ingest.texts import Texts
 
 DUE_NOW: Final = float("-inf")
+LEAD_US: Final = 1_000_000
+"""So far instants may run ahead of the clock; if it was set back by more, they go back with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +181,16 @@ class Gathering:
         return batch
 
     def _tell_apart(self, received_at: Times) -> None:
-        """Makes the instants rise strictly, within the batch and from batch to batch."""
+        """Makes the instants rise strictly, within the batch and from batch to batch.
+
+        Not over a clock that was set back: else they would stand still until it has caught up.
+        """
         if len(received_at):
+            np.maximum.accumulate(received_at, out=received_at)
             received_at += np.arange(len(received_at))
-            received_at += max(0, self._last_instant + 1 - int(received_at[0]))
+            behind = self._last_instant + 1 - int(received_at[0])
+            if 0 < behind <= LEAD_US:
+                received_at += behind
             self._last_instant = int(received_at[-1])
 
     def _next(self, room: int) -> _Piece:

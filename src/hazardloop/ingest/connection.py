@@ -132,6 +132,8 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is open; from now on the keep-alive runs."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is of a class of its own
+        # Anew: the way here may have been long, and before CONNECT nothing may be asked.
+        self._keep_alive = KeepAlive(self._keep_alive.interval_s, self._loop.time())
         self._look_after()
 
     def get_buffer(self, sizehint: int) -> memoryview:

@@ -6,6 +6,7 @@ messages are read all at once, as columns; every other one is opened by itself.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -29,7 +30,7 @@ from hazardloop.ingest.routing import CHANNELS, Routes
 from hazardloop.ingest.texts import Places, Texts
 
 SPAN: Final = 512 * 1024
-"""Bytes of messages that are read at once."""
+"""Bytes of messages that are read at once, if none of them is larger."""
 _FLAGS: Final = np.array([*CHANNELS.values()], np.int16)
 
 
@@ -85,10 +86,8 @@ def decode(topics: Texts, payloads: Texts, received_at: Times, routes: Routes) -
         _kept(said, opened.rejects, received_at, routes.registry),
         by_message_and_reason(opened.rejects),
         opened.statuses,
-        _together(
-            Sequences, [*(each.sequences for each in plain), _opened(Sequences, opened.numbered)]
-        ),
-        _together(Stamps, [*(each.stamps for each in plain), _opened(Stamps, opened.stamped)]),
+        _noted(Sequences, [each.sequences for each in plain], opened.numbered),
+        _noted(Stamps, [each.stamps for each in plain], opened.stamped),
         opened.wishes,
     )
 
@@ -96,10 +95,10 @@ def decode(topics: Texts, payloads: Texts, received_at: Times, routes: Routes) -
 def _spans(payloads: Texts) -> Iterator[slice]:
     """Messages to be read at once: so many that their columns stay in the processor's cache."""
     if len(payloads):
-        spans = -(-int(payloads.end[-1] - payloads.start[0]) // SPAN)
-        step = -(-len(payloads) // max(spans, 1))
-        for start in range(0, len(payloads), step):
-            yield slice(start, start + step)
+        begin, end = int(payloads.start[0]), int(payloads.end[-1])
+        edges = payloads.start.searchsorted(np.arange(begin, max(end, begin + 1), SPAN))
+        for start, stop in pairwise(np.unique([*edges, len(payloads)]).tolist()):
+            yield slice(start, stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +190,7 @@ def _fitting(
     """(v,) which values are of a point that takes them and that their message names once."""
     good = row >= 0
     if plain.boolean.any():
-        good &= ~plain.boolean | registry.boolean[row]
+        good[plain.boolean & good] = registry.boolean[row[plain.boolean & good]]
     if len(row) > len(plain.which):
         pairs = spread(np.arange(len(plain.which))) << 32 | row
         order = np.argsort(pairs)
@@ -210,9 +209,16 @@ def _opened_values(opened: Opened, registry: Registry) -> _Values:
     return _Values(message, row, observed_at, quality, value, misfit)
 
 
-def _opened(form: type[Noted], noted: list[tuple[int, int, int]]) -> Noted:
-    message, gateway_id, number = np.array(noted, np.int64).reshape(-1, 3).T
-    return form(message.astype(np.int32), gateway_id.astype(np.int32), number)
+def _noted(form: type[Noted], plain: Sequence[Noted], opened: list[tuple[int, int, int]]) -> Noted:
+    """What was noted of plain messages and of opened ones, in the order of the messages."""
+    message, gateway_id, number = np.array(opened, np.int64).reshape(-1, 3).T
+    parts = list(plain)
+    parts.append(form(message.astype(np.int32), gateway_id.astype(np.int32), number))
+    noted = _together(form, parts)
+    if not opened:
+        return noted
+    order = np.argsort(noted.message, kind="stable")
+    return form(*(getattr(noted, column)[order] for column in form.__slots__))
 
 
 def _kept(said: _Values, rejects: list[Reject], received_at: Times, registry: Registry) -> Readings:

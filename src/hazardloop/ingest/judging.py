@@ -143,7 +143,6 @@ def judge_values(
     rejects: list[Reject],
 ) -> None:
     """Flags values that are none, or that cannot be; both are stored, as bad."""
-    registry = registry
     odd = ~((value >= registry.low[row]) & (value <= registry.high[row])) & keep
     for at in np.flatnonzero(odd):
         point = registry.points[row[at]]

@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import msgspec
-
 from hazardloop.devices import wire
 from hazardloop.devices.dialects.dialect import Heard, Wish
 from hazardloop.devices.readings import NEVER
@@ -79,7 +77,7 @@ class _Taking:
         """What can be saved of a payload. PayloadRefused: nothing."""
         try:
             found = wire.decode_telemetry(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except wire.NOT_OF_THE_SHAPE:
             found, complaints = wire.decode_leniently(payload)
             if complaints:
                 self.refuse(Reason.BAD_SHAPE, listed(complaints), len(complaints))

@@ -5,9 +5,11 @@ A payload is plain if it is, letter for letter,
     {"ts":1795300000123,"seq":88121,"values":{"GD-101.lel":12.5,"SD-9.smoke":true}}
 
 with or without `seq`, with at most one space behind each colon and comma, a `ts` of 13 digits,
-numbers of at most 16 letters without exponent, and codes without escapes. Everything else is left
+numbers of at most 16 letters without exponent, and codes without quotes. Everything else is left
 to the JSON decoder, which also says what is wrong with it. What is plain is read to the very
-values that the decoder would give.
+values that the decoder would give. The letters of codes are not looked at: one with an escape, or
+with what JSON does not allow, is no code that anybody has registered, and whoever looks it up in
+vain leaves its message to the decoder.
 """
 
 from dataclasses import dataclass

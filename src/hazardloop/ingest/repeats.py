@@ -49,11 +49,11 @@ def novelty(readings: Readings, newest: Times) -> Novelty:
 
 def _overtaken(readings: Readings) -> Bools:
     """(n,) a newer reading of the same point came before, in this batch."""
-    order = np.argsort(readings.row, kind="stable")
-    since_first = readings.observed_at - readings.observed_at.min()
+    order = placed_by(readings.row)
     # One number line for all points, each on its own stretch, so that one running maximum serves
-    # all: 35 days in us times a million points stays below 2**63.
-    line = (readings.row.astype(np.int64) * (since_first.max() + 1) + since_first)[order]
+    # all. Ranks, not times: dead letters taken again are months apart.
+    rank = np.unique(readings.observed_at, return_inverse=True)[1]
+    line = (readings.row.astype(np.int64) << 32 | rank)[order]
     overtaken = np.empty(len(readings), np.bool_)
     overtaken[order] = line < np.maximum.accumulate(line)
     return overtaken

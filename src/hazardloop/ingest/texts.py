@@ -19,8 +19,8 @@ PADDING: Final = bytes(16)
 class Texts(Sequence[bytes]):
     """Byte strings; text n is `data[start[n]:end[n]]`.
 
-    `words` and `word` are for `data` that begins and ends with `PADDING`, as `of` and `together`
-    make it.
+    `words` and `word_columns` are for `data` that begins and ends with `PADDING`, as `of` and
+    `together` make it.
     """
 
     data: bytes
@@ -72,9 +72,13 @@ class Texts(Sequence[bytes]):
         """(n,) letters in each."""
         return self.end - self.start
 
-    def word_columns(self) -> list[Words]:
-        """Letters 8n and following of each text as column n; 0 stands behind the last letter."""
-        most, least = int(self.size.max(initial=0)), int(self.size.min(initial=0))
+    def word_columns(self, most: int) -> list[Words]:
+        """Letters 8n and following of each text as column n; 0 stands behind the last letter.
+
+        `most`: letters that are looked at, of longer texts the first ones.
+        """
+        most = min(most, int(self.size.max(initial=0)))
+        least = int(self.size.min(initial=most))
         columns = []
         for begin in range(0, most, 8):
             column = self.words[np.minimum(self.start + begin, len(self.data) - 8)]
@@ -130,7 +134,8 @@ class TextTable:
         """`group`: (n,) of each text; each pair once."""
         self._group = group
         self._size = texts.size
-        self._columns = texts.word_columns()
+        self._longest = int(texts.size.max(initial=0))
+        self._columns = texts.word_columns(self._longest)
         self._hash = _hashed(group, texts.size, self._columns)
         places = 1 << max(4, (2 * len(texts)).bit_length())
         self._mask = np.int64(places - 1)
@@ -153,7 +158,8 @@ class TextTable:
         """(n,) numbers of these pairs; -1: not in the table."""
         if len(self._hash) == 0:
             return np.full(len(texts), -1)
-        columns = texts.word_columns()
+        # Anybody may send a code of 256 KiB beside ten thousand short ones.
+        columns = texts.word_columns(self._longest)
         hashed = _hashed(group, texts.size, columns)
         place = self._places(hashed)
         found = self._slots[place].astype(np.intp)  # what indexes best

@@ -26,9 +26,9 @@ from hazardloop.devices.store import Changes
 from hazardloop.devices.wire import Reason
 from hazardloop.ingest import retry_store
 from hazardloop.ingest import store as reading_store
-from hazardloop.ingest.arrivals import MINUTE_US, Arrivals, arrivals_of, fates, in_runs
+from hazardloop.ingest.arrivals import MINUTE_US, arrivals_of, fates, in_runs
 from hazardloop.ingest.batching import Batch, together
-from hazardloop.ingest.decoding import Intake, decode
+from hazardloop.ingest.decoding import decode
 from hazardloop.ingest.judging import Reject
 from hazardloop.ingest.letters import Notes, Quota, sort_letters
 from hazardloop.ingest.refusal_share import RefusalShare
@@ -55,6 +55,8 @@ GRACE_US: Final = 1_000_000
 """Delays run out this much later than the clock says, so that a reading in flight can speak."""
 FOLLOW_S: Final = 0.5
 """How often the registry is asked what has changed."""
+RENEW_EACH_S: Final = 5.0
+"""At most so often the tables of codes are made anew, while the registry goes on changing."""
 ASK_WITHIN_S: Final = 3.0
 """Longer than this no batch waits for an answer; what was asked is set aside."""
 AHEAD: Final = 2
@@ -181,6 +183,7 @@ class Worker:
     async def work_of(self, batches: Sequence[Batch]) -> Work:
         """Batches decoded, cleared of repeats and evaluated, as one piece of work."""
         batch = together(batches)
+        senders = self.site.senders  # of the registry that decodes; it may change while we ask
         with metrics.BATCH_SECONDS.labels("decode").time():
             intake = decode(batch.topics, batch.payloads, batch.received_at, self.site.routes)
             heard = intake.readings
@@ -195,7 +198,12 @@ class Worker:
         with metrics.BATCH_SECONDS.labels("rules").time():
             aside = self._aside(intake.readings.take(unjudged), batch) if unjudged.any() else None
             outcome = evaluation.evaluate(self.site.table, self.memory, fresh)
-        arrivals, aside = self._arrivals(batch, intake, heard, fresh, aside)
+        fate = fates(len(batch), heard, fresh, [reject.message for reject in intake.rejects])
+        message, arrivals = arrivals_of(batch, intake.sequences, fate, senders)
+        if aside is not None:
+            arrivals, aside = aside.with_arrivals(message, arrivals, fresh)
+        arrivals = in_runs(arrivals)
+        self.refusal_share.note(arrivals, now_us() // MINUTE_US)
         rejects = intake.rejects + (self._told_again(repeats, batch) if len(repeats) else [])
         found = sort_letters(rejects, batch, self.site.registry, self.quota)
         return Work(
@@ -235,19 +243,6 @@ class Worker:
             arrivals=in_runs(aside.arrivals_with(fresh)),
             counted=found.counted,
         )
-
-    def _arrivals(
-        self, batch: Batch, intake: Intake, heard: Readings, new: Readings, aside: Aside | None
-    ) -> tuple[Arrivals, Aside | None]:
-        """What came of each message and each number; of some the aside will tell."""
-        refused = [reject.message for reject in intake.rejects]
-        fate = fates(len(batch), heard, new, refused)
-        message, arrivals = arrivals_of(batch, intake.sequences, fate, self.site.senders)
-        if aside is not None:
-            arrivals, aside = aside.with_arrivals(message, arrivals, new)
-        arrivals = in_runs(arrivals)
-        self.refusal_share.note(arrivals, now_us() // MINUTE_US)
-        return arrivals, aside
 
     async def _take_again(self) -> None:
         """Dead letters that somebody asked for, as late messages that nobody waits for."""
@@ -351,6 +346,7 @@ class Worker:
 
     async def follow_registry(self, database: SteadyConnection) -> None:
         """Takes over what changes in the registry, soon after it did; until cancelled."""
+        renewed_at = float("-inf")
         try:
             while True:
                 await asyncio.sleep(FOLLOW_S)
@@ -358,8 +354,9 @@ class Worker:
                 changes = await database(partial(registry_store.changes_since, revision=since))
                 for page in registry_store.pages(changes):
                     self._take_over(*await database(partial(self._brought_up_to_date, page=page)))
-                if not self.site.routes.whole:
+                if not self.site.routes.whole and time.monotonic() > renewed_at + RENEW_EACH_S:
                     self.site = await asyncio.to_thread(with_renewed_routes, self.site)
+                    renewed_at = time.monotonic()
         finally:
             await database.close()
 

@@ -71,6 +71,14 @@ def test_an_array_brings_several_numbers_that_share_their_message_s_fate() -> No
     assert runs(batch, numbered, [0, 2]) == [(7, 5, 1, 2, 0), (7, 5, 3, 2, 2)]
 
 
+def test_the_numbers_of_an_array_do_not_hide_a_message_that_has_none() -> None:
+    batch = batch_of([(G7, b"", 0), (G8, b"", 0)])
+    assert runs(batch, numbers((0, 7, 1), (0, 7, 2)), [0, 0]) == [
+        (7, 5, 1, 2, 0),
+        (8, 5, 0, 1, UNNUMBERED),
+    ]
+
+
 def test_without_a_number_messages_are_counted_and_strangers_are_not() -> None:
     batch = batch_of([(G7, b"", 0), (STRANGER, b"", 0), (G7, b"", 0), (G8, b"", DUP)])
     assert runs(batch, numbers(), [0, 2, 0, 1]) == [

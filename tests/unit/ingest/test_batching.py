@@ -72,6 +72,17 @@ def test_what_is_left_of_a_large_read_keeps_its_age() -> None:
     assert last.number == 3
 
 
+def test_instants_go_back_with_a_clock_that_is_set_back() -> None:
+    gathering = Gathering(LIMITS)
+    hour_us = 3_600_000_000
+    gathering.add(messages(range(1, 3), received_at=2 * hour_us), 1, now=0.0)
+    gathering.add(messages(range(3, 5), received_at=hour_us), 1, now=0.1)
+    first = gathering.take().received_at.tolist()
+    assert first == [2 * hour_us + nth for nth in range(4)]
+    gathering.add(messages(range(5, 7), received_at=hour_us), 1, now=0.2)
+    assert gathering.take().received_at.tolist() == [hour_us, hour_us + 1]
+
+
 def test_a_batch_ends_where_its_connection_ended() -> None:
     gathering = Gathering(LIMITS)
     gathering.add(messages(range(1, 3)), 1, now=100.0)

@@ -1,6 +1,8 @@
 """What a batch of messages becomes."""
 
 import json
+import tracemalloc
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from hazardloop.devices.drafting import build_registry
 from hazardloop.devices.readings import Quality
 from hazardloop.devices.registry import GatewayRecord, PointRecord, Registry
 from hazardloop.devices.wire import LARGEST_PAYLOAD, Reason
+from hazardloop.ingest import decoding
 from hazardloop.ingest.decoding import Intake, decode
 from hazardloop.ingest.routing import Routes, moved_to, renewed, routes_of
 from hazardloop.ingest.texts import Texts
@@ -97,6 +100,9 @@ def test_an_array_of_objects_keeps_each_objects_time() -> None:
         pytest.param(b'{"ts": 1}', Reason.BAD_SHAPE, id="no values"),
         pytest.param(b'{"values": [1]}', Reason.BAD_SHAPE, id="values is a list"),
         pytest.param(b'[{"values": {}}, 3]', Reason.BAD_SHAPE, id="an object among numbers"),
+        pytest.param(
+            b'{"values": {}, "x": ' + b"[" * 100_000, Reason.NOT_JSON, id="too deep where none asks"
+        ),
         pytest.param(b" " * (LARGEST_PAYLOAD + 1), Reason.TOO_LARGE, id="over 256 KiB"),
     ],
 )
@@ -261,6 +267,87 @@ def test_nothing_the_field_sends_can_raise(messages: list[tuple[str, bytes]]) ->
     assert np.isfinite(intake.readings.value[good]).all()
     assert (np.abs(intake.readings.observed_at - NOW_US) <= 31 * DAY_MS * 1000).all()
     assert all(0 <= reject.message < len(messages) for reject in intake.rejects)
+
+
+@pytest.mark.parametrize("channel", ["event", "status"])
+def test_depth_that_nobody_can_follow_is_no_json_on_any_channel(channel: str) -> None:
+    deep = b"[" * 100_000 + b"]" * 100_000
+    (reject,) = take((f"hl/v1/E1/G1/{channel}", b'{"x": ' + deep + b"}")).rejects
+    assert reject.reason is Reason.NOT_JSON
+
+
+@pytest.mark.parametrize("value", ["true", "1"])
+def test_a_registry_without_points_knows_none(value: str) -> None:
+    nothing = routes_of(build_registry(1, [GatewayRecord(1, "G1", 1, "E1")], []))
+    payload = b'{"ts":%d,"values":{"GD-1.lel":%s}}' % (NOW_MS, value.encode())
+    (reject,) = take((MINE, payload), routes=nothing).rejects
+    assert reject.reason is Reason.UNKNOWN_POINT
+
+
+@pytest.mark.parametrize("long", ["topic", "code"])
+def test_one_long_name_costs_its_many_neighbours_nothing(long: str) -> None:
+    short = b'{"ts":%d,"values":{"GD-1.lel":1}}' % NOW_MS
+    name = "x" * 60_000
+    odd = (
+        (f"hl/v1/{name}/G1/telemetry", short)
+        if long == "topic"
+        else (MINE, short.replace(b"GD-1.lel", name.encode()))
+    )
+    messages = [odd, *[(MINE, short)] * 2000]
+    tracemalloc.start()
+    intake = take(*messages)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(intake.readings) == 2000
+    assert peak < 16 << 20
+
+
+def columns(of: Any) -> list[list[Any]]:
+    return [np.nan_to_num(getattr(of, each.name), nan=1e300).tolist() for each in fields(of)]
+
+
+SPOKEN = st.sampled_from(
+    ["GD-1.lel", "GD-1.in_service", "EL-1.overspeed", "GD-3.lel", "GD-9.lel", "GD-1.ph", "é", ""]
+)
+PLAINLY = st.builds(
+    lambda ts, seq, values, gap: json.dumps(
+        {"ts": ts} | seq | {"values": values}, separators=("," + gap, ":" + gap)
+    ).encode(),
+    st.integers(NOW_MS - 40 * 86_400_000, NOW_MS + 400_000),
+    st.fixed_dictionaries({}, optional={"seq": st.integers(0, 10**15)}),
+    st.dictionaries(SPOKEN, st.booleans() | st.integers(-5, 200) | st.floats(-9, 200), min_size=1),
+    st.sampled_from(["", " "]),
+)
+
+
+@st.composite
+def bent(draw: st.DrawFn) -> bytes:
+    payload = bytearray(draw(PLAINLY))
+    at = draw(st.integers(0, len(payload)))
+    payload[at : at + draw(st.integers(0, 3))] = draw(
+        st.sampled_from([b"", b'"', b",", b"0", b".", b"null", b" ", b"}", b"\\", b"[", b"\xff"])
+    )
+    return bytes(payload)
+
+
+TALK = st.tuples(
+    st.sampled_from([MINE, "hl/v1/E1/G3/backfill", "hl/v1/E2/G2/telemetry", "hl/v1/E1/G1/event"]),
+    PLAINLY | PLAINLY | bent() | st.just(b""),
+)
+
+
+@given(st.lists(TALK, max_size=12), st.sampled_from([1, 100, 1 << 19]))
+def test_a_batch_of_plain_and_bent_messages_is_what_each_is_when_opened_by_itself(
+    messages: list[tuple[str, bytes]], span: int
+) -> None:
+    by_itself = replace(ROUTES, current=np.zeros(len(ROUTES.gateways), np.bool_))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoding, "SPAN", span)
+        found = take(*messages)
+    truth = take(*messages, routes=by_itself)
+    assert found.rejects == truth.rejects
+    for part in ("readings", "sequences", "stamps"):
+        assert columns(getattr(found, part)) == columns(getattr(truth, part)), part
 
 
 def test_a_changed_registry_counts_at_once_and_the_same_once_its_tables_are_renewed() -> None:

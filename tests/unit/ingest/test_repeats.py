@@ -19,6 +19,14 @@ def batch_of(pairs: list[tuple[int, int]]) -> Readings:
     return Readings(row, at, at, np.zeros(n), np.zeros(n, np.int16), zeros)
 
 
+def test_what_lies_years_apart_in_a_large_district_is_told_apart() -> None:
+    row, year_us = 300_000, 366 * 86_400_000_000
+    pairs = [(row, year_us), (row, 0), (row, 0), (row + 1, 0), (row + 1, year_us), (1, 5)]
+    found = novelty(batch_of(pairs), nothing_seen(row + 2))
+    assert found.late.tolist() == [False, True, True, False, False, False]
+    assert found.repeated.tolist() == [False, False, True, False, False, False]
+
+
 @given(st.lists(SOME_READINGS, max_size=4))
 def test_novelty_is_what_a_loop_over_the_readings_finds(
     batches: list[list[tuple[int, int]]],
