@@ -2,6 +2,8 @@
 
 import asyncio
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import psycopg
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from hazardloop.service import worker
 from hazardloop.service.errors import BrokerAbsent, DatabaseAbsent, SchemaWrong
 from hazardloop.service.settings import Settings
-from tests.worlds import query
+from tests.worlds import eventually, process, query
 
 
 async def test_no_database_is_told_with_its_address(home: Path, free_port: int) -> None:
@@ -34,3 +36,15 @@ async def test_no_broker_is_told_and_leaves_no_sign_of_an_unclean_stop(
     assert not (home / "worker" / "running").exists()
     with psycopg.connect(database) as connection:
         assert connection.execute("SELECT count(*) FROM process_heartbeat").fetchone() == (0,)
+
+
+def test_a_clerk_by_itself_serves_its_figures(database: str, home: Path, free_port: int) -> None:
+    def figures() -> str:
+        try:
+            with urlopen(f"http://127.0.0.1:{free_port}/metrics", timeout=5) as answer:
+                return str(answer.read(), "utf-8")
+        except URLError:
+            return ""
+
+    with process("clerk", home, database_url=database, metrics_port=free_port):
+        assert "hazardloop_readings_stored_total" in eventually(figures, "the figures are served")

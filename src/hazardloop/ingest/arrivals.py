@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hazardloop.devices import wire
+from hazardloop.devices.instants import MINUTE_US
 from hazardloop.devices.readings import Bools, Readings, Rows, Times
 from hazardloop.devices.registry import Gateway
 from hazardloop.ingest.batching import Batch
@@ -21,7 +22,6 @@ from hazardloop.ingest.messages import DUP, RETAIN
 
 Kinds: TypeAlias = npt.NDArray[np.int16]
 
-MINUTE_US: Final = 60_000_000
 LARGEST_NUMBER: Final = 2**62
 """A message number beyond is taken for none."""
 AGAIN: Final = 1 << 2

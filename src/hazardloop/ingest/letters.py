@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from hazardloop.devices import wire
-from hazardloop.devices.instants import utc
+from hazardloop.devices.instants import MINUTE_US, utc
 from hazardloop.devices.registry import Gateway, Registry
 from hazardloop.ingest.batching import Batch
 from hazardloop.ingest.judging import Reject
@@ -18,7 +18,6 @@ from hazardloop.ingest.store import KEPT_PAYLOAD, CountedLetters, DeadLetter
 
 NOTE_EVERY_US: Final = 1_000_000
 """A gateway gets at most one note in this time."""
-MINUTE_US: Final = 60_000_000
 MOST_A_MINUTE: Final = 100
 """Letters of a gateway that are kept with their payload, where no setting says otherwise."""
 KEPT_TOPIC: Final = 1_000

@@ -38,7 +38,7 @@ def novelty(readings: Readings, newest: Times) -> Novelty:
         # Each point speaks in the order of time, as nearly always.
         doubtful = readings.observed_at <= before
         return Novelty(np.zeros(n, np.bool_), doubtful, readings.observed_at < before)
-    order = np.lexsort((np.arange(n), readings.observed_at, readings.row))
+    order = np.lexsort((readings.observed_at, readings.row))
     row, observed_at = readings.row[order], readings.observed_at[order]
     repeated = np.zeros(n, np.bool_)
     repeated[order[1:]] = (row[1:] == row[:-1]) & (observed_at[1:] == observed_at[:-1])

@@ -12,6 +12,7 @@ from prometheus_client import (
     Gauge,
     Histogram,
     generate_latest,
+    start_http_server,
 )
 from prometheus_client.core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -86,6 +87,15 @@ class _Once:
 
     def collect(self) -> Iterable[Metric]:
         return self._families
+
+
+def serve(port: int) -> None:
+    """Serves the figures of all processes that share our folder at `port`, path /metrics."""
+    registry = REGISTRY
+    if os.environ.get(metrics_folder.VARIABLE):
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    start_http_server(port, registry=registry)
 
 
 def exposition(extra: Iterable[Metric]) -> bytes:

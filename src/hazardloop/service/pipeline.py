@@ -21,12 +21,13 @@ from hazardloop.alarms.annunciation import Annunciator
 from hazardloop.alarms.memory import Memory, carry_over
 from hazardloop.devices import store as registry_store
 from hazardloop.devices.dialects.readers import rereading
+from hazardloop.devices.instants import MINUTE_US
 from hazardloop.devices.readings import Bools, Quality, Readings, Rows, Times
 from hazardloop.devices.store import Changes
 from hazardloop.devices.wire import Reason
 from hazardloop.ingest import retry_store
 from hazardloop.ingest import store as reading_store
-from hazardloop.ingest.arrivals import MINUTE_US, arrivals_of, fates, in_runs
+from hazardloop.ingest.arrivals import arrivals_of, fates, in_runs
 from hazardloop.ingest.batching import Batch, together
 from hazardloop.ingest.decoding import decode
 from hazardloop.ingest.judging import Reject

@@ -44,6 +44,10 @@ async def _one(role: str, settings: Settings) -> None:
     from hazardloop.service import metrics_folder
 
     metrics_folder.prepare(settings.home)
+    if settings.metrics_port and role != "api":  # the api has them at its own port
+        from hazardloop.service import metrics
+
+        metrics.serve(settings.metrics_port)
     if role == "worker":
         from hazardloop.service.worker import run_worker as work
     elif role == "api":

@@ -5,11 +5,12 @@ import json
 import numpy as np
 
 from hazardloop.devices.drafting import build_registry
+from hazardloop.devices.instants import MINUTE_US
 from hazardloop.devices.registry import GatewayRecord
 from hazardloop.devices.wire import Reason
 from hazardloop.ingest.batching import Batch
 from hazardloop.ingest.judging import Reject
-from hazardloop.ingest.letters import MINUTE_US, Notes, Quota, Sorted, sort_letters
+from hazardloop.ingest.letters import Notes, Quota, Sorted, sort_letters
 from hazardloop.ingest.messages import Oversized
 from hazardloop.ingest.texts import Texts
 
