@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -16,6 +17,11 @@ from hazardloop.service.database import migrate
 from hazardloop.service.embedded.postgres import EmbeddedPostgres
 
 TEMPLATE = "hazardloop_test_template"
+
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("untimed", hypothesis.settings.default, deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
