@@ -153,7 +153,7 @@ def _read_span(part: slice, topics: Texts, payloads: Texts, routes: Routes) -> _
     row = routes.rows[routes.codes.find(spread(number // len(CHANNELS)), plain.codes)]
     good = _fitting(plain, row, spread, routes.registry)
     if not good.all():
-        whole = np.logical_and.reduceat(good, np.cumsum(plain.sizes) - plain.sizes)
+        whole = plain.whole(good)
         row, number, plain = row[spread(whole)], number[whole], plain.take(whole)
         spread = _spread_over(plain.sizes)
     taken = plain.which + part.start

@@ -62,6 +62,11 @@ class Plain:
     value: Floats
     boolean: Bools
 
+    def whole(self, good: Bools) -> Bools:
+        """(m,) the payloads of which each value is good; `good` is (v,)."""
+        whole: Bools = np.logical_and.reduceat(good, np.cumsum(self.sizes) - self.sizes)
+        return whole
+
     def take(self, whole: Bools) -> "Plain":
         """Only these payloads, with their values."""
         kept = np.repeat(whole, self.sizes)
@@ -222,7 +227,7 @@ def _read_values(payloads: Texts, heads: _Heads, quotes: Places) -> Plain:
     plain = Plain(heads.which, heads.ts_ms, heads.seq, heads.sizes, codes, value, boolean)
     if good.all():
         return plain
-    return plain.take(np.logical_and.reduceat(good, np.cumsum(heads.sizes) - heads.sizes))
+    return plain.take(plain.whole(good))
 
 
 def _values(payloads: Texts, start: Places, end: Places) -> tuple[Floats, Bools, Bools]:
