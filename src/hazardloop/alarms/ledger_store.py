@@ -1,7 +1,7 @@
-"""What is only ever added to a case: lines of the ledger, files of evidence."""
+"""What is only ever added: lines of the ledger, files of evidence."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -13,7 +13,7 @@ from hazardloop.alarms.case_store import Connection
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the ledger."""
+    """One line of the ledger about a case."""
 
     case_id: UUID
     alarm_id: UUID
@@ -37,6 +37,36 @@ async def note_entry(conn: Connection, entry: Entry) -> None:
     """Adds the line to the ledger, which gives nothing back and forgets nothing."""
     parameters = {name: getattr(entry, name) for name in Entry.__slots__}
     await conn.execute(NOTE_ENTRY, parameters | {"body": Jsonb(dict(entry.body))})
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One line of the ledger about anything but a case."""
+
+    subject: str
+    """What it is about: "rule", "user", "drill", "shift", "contact", "clock", ..."""
+    subject_id: str
+    action: str
+    actor: str
+    actor_role: str
+    taken_at: datetime
+    note: str | None = None
+    body: Mapping[str, Any] = field(default_factory=dict)
+    enterprise_id: int | None = None
+    """Whose users may read it; None: nobody's."""
+
+
+NOTE_ACT: Final = """
+    INSERT INTO ledger (subject, subject_id, action, actor, actor_role, taken_at, note, body,
+                        enterprise_id)
+    VALUES (%(subject)s, %(subject_id)s, %(action)s, %(actor)s, %(actor_role)s, %(taken_at)s,
+            %(note)s, %(body)s, %(enterprise_id)s)"""
+
+
+async def note_act(conn: Connection, act: Act) -> None:
+    """Adds the line to the ledger, in the transaction of what it tells."""
+    parameters = {name: getattr(act, name) for name in Act.__slots__}
+    await conn.execute(NOTE_ACT, parameters | {"body": Jsonb(dict(act.body))})
 
 
 @dataclass(frozen=True, slots=True)
