@@ -1,6 +1,6 @@
-"""Durable housekeeping: partitions made ahead, what has had its time taken away.
+"""Durable housekeeping: jobs that are due, partitions made ahead, what has had its time taken away.
 
-Any number of clerks may run; a round of chores is done by whichever comes first.
+Any number of clerks may run; a job, or a round of chores, is done by whichever comes first.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from hazardloop.ingest import rollups
-from hazardloop.service import balance_chores, heartbeat
+from hazardloop.service import balance_chores, heartbeat, jobs
 from hazardloop.service.database import (
     Connection,
     SteadyConnection,
@@ -55,9 +55,13 @@ async def run_clerk(settings: Settings) -> None:
     async with await connect(settings.database_url, "clerk-start") as connection:
         await require_schema(connection)
     async with asyncio.TaskGroup() as group:
-        summing = group.create_task(_keep_rollups(settings))
+        beside = [
+            group.create_task(_keep_rollups(settings)),
+            group.create_task(jobs.run_jobs(settings)),
+        ]
         await _keep_house(settings, stop)
-        summing.cancel()
+        for one in beside:
+            one.cancel()
     log.info("clerk stopped")
 
 

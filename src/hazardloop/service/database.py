@@ -17,6 +17,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
+from hazardloop.service import queue_schema
 from hazardloop.service.errors import DatabaseAbsent, DatabaseAway, SchemaWrong
 
 Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
@@ -130,12 +131,13 @@ async def _apply(connection: Connection) -> list[str]:
         known = dict(await _rows(connection, "SELECT name, sha256 FROM schema_migration"))
         _refuse_strangers(known, dict(texts))
         fresh = [(name, text) for name, text in texts if name not in known]
+        queue = await queue_schema.apply(connection)  # before what builds on it
         for name, text in fresh:
             await connection.execute(sql.SQL(text))
             await connection.execute(
                 "INSERT INTO schema_migration (name, sha256) VALUES (%s, %s)", [name, _digest(text)]
             )
-    return [name for name, _ in fresh]
+    return queue + [name for name, _ in fresh]
 
 
 def _refuse_strangers(known: dict[str, str], texts: dict[str, str]) -> None:
@@ -160,6 +162,7 @@ async def require_schema(connection: Connection) -> None:
         raise SchemaWrong(
             f"the database lacks migration {missing[0]}: run `hazardloop migrate` first"
         )
+    await queue_schema.require(connection)
 
 
 async def ensure_partitions(connection: Connection, now: datetime) -> int:
