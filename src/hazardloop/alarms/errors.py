@@ -45,3 +45,26 @@ class CaseUnknown(Exception):
     def __init__(self, case_id: UUID) -> None:
         super().__init__(f"case {case_id} is not known here")
         self.case_id = case_id
+
+
+class SignalRefused(Exception):
+    """The signal does not allow this now; nothing was changed."""
+
+    def __init__(self, reason: str, state: str, allowed: tuple[str, ...] = ()) -> None:
+        super().__init__(reason)
+        self.state = state
+        """Where the signal stands."""
+        self.allowed = allowed
+        """What would be taken now."""
+
+
+class HoldRefused(Exception):
+    """Annunciation is not withheld like this, or this hold is over."""
+
+
+class HoldForbidden(Exception):
+    """This person may not grant it."""
+
+
+class HoldUnknown(Exception):
+    """No such hold, or none that the asker may see."""

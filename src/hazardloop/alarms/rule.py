@@ -95,6 +95,10 @@ class Rule:
     condition: Threshold | State | Silence
     on_delay_s: float = 0.0
     off_delay_s: float = 0.0
+    latch: bool = False
+    """Its alarm stays on the list, once the condition is normal, until a person resets it."""
+    re_alarm_s: float = 0.0
+    """After so long an alarm that is still active is unacknowledged again; 0 = never."""
     worse_in_grades: tuple[int, ...] = ()
     """Grades of hazard unit in which each tier is one worse than written."""
 

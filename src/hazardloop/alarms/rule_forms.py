@@ -54,6 +54,8 @@ class RuleForm(BaseModel, ABC):
     select: SelectForm = SelectForm()
     on_delay_s: Seconds = 0.0
     off_delay_s: Seconds = 0.0
+    latch: bool = False
+    re_alarm_s: Seconds = 0.0
     worse_in_grades: list[Annotated[int, Field(ge=1, le=4)]] = []
 
     @abstractmethod

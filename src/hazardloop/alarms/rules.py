@@ -125,6 +125,8 @@ def _read_rule(marked: Marked, kind: DeviceKind | None, catalog: Catalog | None)
         condition=_condition(form),
         on_delay_s=form.on_delay_s,
         off_delay_s=form.off_delay_s,
+        latch=form.latch,
+        re_alarm_s=form.re_alarm_s,
         worse_in_grades=tuple(form.worse_in_grades),
     )
 
@@ -213,7 +215,11 @@ def definition_of(rule: Rule) -> dict[str, Any]:
         condition["direction"] = rule.condition.direction.value
     else:
         condition["tier"] = rule.condition.tier.wire
-    return asdict(rule) | {
+    said = asdict(rule)
+    for later in ("latch", "re_alarm_s"):
+        if not said[later]:
+            del said[later]  # a rule that says nothing of it is what it was before it could
+    return said | {
         "worse_in_grades": list(rule.worse_in_grades),
         "kind": rule.kind.value,
         "condition": condition,

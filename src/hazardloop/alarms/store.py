@@ -10,7 +10,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
-from hazardloop.alarms import case_store
+from hazardloop.alarms import case_store, hold_store
 from hazardloop.alarms.alarm import Change, ChangeKind
 from hazardloop.alarms.evaluation import Outcome
 from hazardloop.alarms.memory import CellRow, OpenAlarmRow
@@ -26,14 +26,38 @@ Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
 RAISE_ALARMS: Final = """
     INSERT INTO alarm (alarm_id, enterprise_id, device_id, point_id, rule_id, rule_version,
                        tier, tier_now, value, limit_value, direction, raised_at, cleared_at,
-                       found_late, version)
-    SELECT * FROM unnest(%(alarm_id)s::uuid[], %(enterprise_id)s::int[], %(device_id)s::int[],
-                         %(point_id)s::int[], %(rule_id)s::text[], %(rule_version)s::int[],
-                         %(tier)s::smallint[], %(tier_now)s::smallint[], %(value)s::float8[],
-                         %(limit)s::float8[], %(direction)s::text[], %(raised_at)s::timestamptz[],
-                         %(cleared_at)s::timestamptz[], %(found_late)s::bool[], %(changes)s::int[])
+                       found_late, version, latched)
+    SELECT t.*, coalesce((definition ->> 'latch')::boolean, false)
+      FROM unnest(%(alarm_id)s::uuid[], %(enterprise_id)s::int[], %(device_id)s::int[],
+                  %(point_id)s::int[], %(rule_id)s::text[], %(rule_version)s::int[],
+                  %(tier)s::smallint[], %(tier_now)s::smallint[], %(value)s::float8[],
+                  %(limit)s::float8[], %(direction)s::text[], %(raised_at)s::timestamptz[],
+                  %(cleared_at)s::timestamptz[], %(found_late)s::bool[], %(changes)s::int[])
+           AS t (alarm_id, enterprise_id, device_id, point_id, rule_id, rule_version)
+           LEFT JOIN rule_version r ON (r.rule_id, r.version) = (t.rule_id, t.rule_version)
         ON CONFLICT DO NOTHING
     RETURNING alarm_id"""
+
+# A latch is one signal's: the next alarm of it takes it over, and is reset in its stead.
+HAND_ON_LATCHES: Final = """
+    WITH passed AS (
+        UPDATE alarm was SET latched = false, version = was.version + 1
+          FROM alarm anew
+         WHERE anew.alarm_id = ANY (%(raised)s::uuid[]) AND anew.latched
+           AND was.latched AND was.cleared_at IS NOT NULL
+           AND (was.rule_id, was.point_id) = (anew.rule_id, anew.point_id)
+           AND was.raised_at < anew.raised_at
+        RETURNING was.alarm_id, was.version
+    ), noted AS (
+        INSERT INTO alarm_change (alarm_id, version, change, tier, changed_at, note)
+        SELECT alarm_id, version, 'reset', 0, %(now)s, 'raised anew' FROM passed
+    ) SELECT alarm_id FROM passed"""
+
+MARKS: Final = """
+    SELECT a.alarm_id, a.drill, h.kind
+      FROM alarm a LEFT JOIN alarm_hold h
+           ON h.hold_id = a.hold_id AND h.tier >= a.tier AND hold_in_force(h, %(now)s)
+     WHERE a.alarm_id = ANY (%(alarm_ids)s::uuid[]) AND (a.drill OR h.kind IS NOT NULL)"""
 
 # A tier that rises after the acknowledgement has been seen by nobody: the acknowledgement falls.
 CHANGE_ALARMS: Final = """
@@ -122,6 +146,18 @@ class Announcement:
     payload: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What an announcement says of its alarm beside the change."""
+
+    drill: bool = False
+    hold: str | None = None
+    """What withholds sound and flash of it; None = nothing."""
+
+
+UNMARKED: Final = Mark()
+
+
 async def record(
     connection: Connection, outcome: Outcome, registry: Registry, now: datetime
 ) -> list[Announcement]:
@@ -141,13 +177,18 @@ async def record(
     if not noted:
         return []
     await _note(connection, noted)
-    await case_store.open_cases(connection, raised, now)
-    worse = {change.alarm_id for change, _ in noted if change.kind is ChangeKind.ROSE}
-    await case_store.tighten_deadlines(connection, [*worse], now)
-    announcements = [_announcement(change, version, registry) for change, version in noted]
-    await _queue(connection, announcements)
     alarm_ids = list(dict.fromkeys(change.alarm_id for change, _ in noted))
-    await connection.execute(TELL_LIVE, [alarm_ids])
+    worse = [*{change.alarm_id for change, _ in noted if change.kind is ChangeKind.ROSE}]
+    moved = await _settle(connection, by_alarm, raised, worse, registry, now)
+    await case_store.open_cases(connection, raised, now)
+    await case_store.tighten_deadlines(connection, worse, now)
+    marks = await _marks(connection, alarm_ids, now)
+    announcements = [
+        _announcement(change, version, registry, marks.get(change.alarm_id, UNMARKED))
+        for change, version in noted
+    ]
+    await _queue(connection, announcements)
+    await connection.execute(TELL_LIVE, [list(dict.fromkeys(alarm_ids + moved))])
     return announcements
 
 
@@ -157,7 +198,7 @@ def unrecorded(outcome: Outcome, registry: Registry) -> list[Announcement]:
     They have no version: that counts what people do with the alarm, too, and only the database
     knows it. Once recorded each change is announced again, with its version.
     """
-    return [_announcement(change, None, registry) for change in outcome.changes]
+    return [_announcement(change, None, registry, UNMARKED) for change in outcome.changes]
 
 
 def _by_alarm(changes: Iterable[Change]) -> dict[UUID, list[Change]]:
@@ -224,6 +265,29 @@ async def _raise_alarms(
     return [alarm_id for (alarm_id,) in await cursor.fetchall()]
 
 
+async def _settle(
+    connection: Connection,
+    by_alarm: Mapping[UUID, Sequence[Change]],
+    raised: Sequence[UUID],
+    worse: Sequence[UUID],
+    registry: Registry,
+    now: datetime,
+) -> list[UUID]:
+    """Ids of alarms that these changes moved: latches handed on, holds begun and ended."""
+    cursor = await connection.execute(HAND_ON_LATCHES, {"raised": list(raised), "now": now})
+    moved = [alarm_id for (alarm_id,) in await cursor.fetchall()]
+    devices = {registry.points[history[0].row].device_id for history in by_alarm.values()}
+    devices.update(await hold_store.end_overtaken(connection, raised, worse, now))
+    return moved + await hold_store.settle(connection, [*devices], now, raised)
+
+
+async def _marks(
+    connection: Connection, alarm_ids: Sequence[UUID], now: datetime
+) -> dict[UUID, Mark]:
+    cursor = await connection.execute(MARKS, {"alarm_ids": list(alarm_ids), "now": now})
+    return {alarm_id: Mark(drill, hold) for alarm_id, drill, hold in await cursor.fetchall()}
+
+
 def _numbered(changes: Iterable[Change], before: Mapping[UUID, int]) -> list[tuple[Change, int]]:
     """The changes that took effect, each with the alarm version it made."""
     versions = dict(before)
@@ -258,7 +322,9 @@ async def _note(connection: Connection, noted: Sequence[tuple[Change, int]]) -> 
     )
 
 
-def _announcement(change: Change, version: int | None, registry: Registry) -> Announcement:
+def _announcement(
+    change: Change, version: int | None, registry: Registry, mark: Mark
+) -> Announcement:
     point = registry.points[change.row]
     return Announcement(
         change.alarm_id,
@@ -282,6 +348,8 @@ def _announcement(change: Change, version: int | None, registry: Registry) -> An
             "raised_at": rfc3339(utc(change.raised_at_us)),
             "changed_at": rfc3339(utc(change.changed_at_us)),
             "found_late": change.found_late,
+            "drill": mark.drill,
+            "withheld": mark.hold,
             "recorded": version is not None,
         },
     )

@@ -1,0 +1,176 @@
+-- The signal side of an alarm by ISA-18.2 / IEC 62682: latches, and what withholds annunciation.
+
+ALTER TABLE alarm
+    ADD COLUMN latched boolean NOT NULL DEFAULT false,    -- stays on the list until a person resets it
+    ADD COLUMN hold_id bigint;                            -- the hold its history last spoke of
+CREATE INDEX alarm_latched ON alarm (alarm_id) WHERE latched;
+CREATE INDEX alarm_held ON alarm (hold_id) WHERE hold_id IS NOT NULL;
+CREATE INDEX alarm_active_device ON alarm (device_id) WHERE cleared_at IS NULL;
+
+-- Where a person stood who acknowledged, in words or on the map.
+ALTER TABLE alarm_change
+    ADD COLUMN place     text CONSTRAINT place_is_short CHECK (length(place) <= 200),
+    ADD COLUMN latitude  double precision CONSTRAINT latitude_in_degrees CHECK (latitude BETWEEN -90 AND 90),
+    ADD COLUMN longitude double precision CONSTRAINT longitude_in_degrees CHECK (longitude BETWEEN -180 AND 180),
+    ADD CONSTRAINT coordinates_are_two CHECK ((latitude IS NULL) = (longitude IS NULL)),
+    DROP CONSTRAINT alarm_change_change_check,
+    ADD CONSTRAINT alarm_change_known CHECK (change IN
+        ('raised', 'tier', 'cleared', 'acknowledged', 'unacknowledged', 're_alarmed', 'reset',
+         'shelved', 'suppressed', 'out_of_service', 'returned'));
+
+-- What withholds sound, flash and notices of alarms, never their record, case or figures: by whom,
+-- why, until when. Asked, granted, ended; in force from the grant until `until` at the latest.
+CREATE TABLE alarm_hold (
+    hold_id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind          text NOT NULL CONSTRAINT hold_kind_known CHECK (kind IN ('shelved', 'suppressed', 'out_of_service')),
+    enterprise_id int NOT NULL,
+    device_id     int NOT NULL,
+    point_id      int REFERENCES point,              -- null: all points of the device
+    rule_id       text,                              -- null: all rules
+    while_rule    text,                              -- in force only while an alarm of this rule is active at the device
+    tier          smallint NOT NULL CHECK (tier BETWEEN 1 AND 4),    -- the worst that it withholds
+    reason        text NOT NULL CONSTRAINT hold_has_a_reason CHECK (btrim(reason) <> ''),
+    permit        text,
+    responsible   text,                              -- who does the work
+    replacement   text,                              -- what watches in the meantime
+    asked_at      timestamptz NOT NULL,
+    asked_by      text NOT NULL,
+    asked_role    text NOT NULL,
+    approver      text,                              -- who was asked to grant it
+    granted_at    timestamptz,
+    granted_by    text,
+    granted_role  text,
+    until         timestamptz NOT NULL,
+    ended_at      timestamptz,
+    ended_by      text,
+    ended_why     text CONSTRAINT hold_end_known CHECK (ended_why IN
+                      ('released', 'timed_out', 'tier_rose', 'second_sensor', 'declined', 'withdrawn', 'lapsed')),
+    end_note      text,
+    FOREIGN KEY (device_id, enterprise_id) REFERENCES device (device_id, enterprise_id),
+    CONSTRAINT hold_is_granted_whole CHECK (num_nulls(granted_at, granted_by, granted_role) IN (0, 3)),
+    CONSTRAINT hold_is_ended_whole CHECK (num_nulls(ended_at, ended_by, ended_why) IN (0, 3)),
+    CONSTRAINT hold_granted_by_the_centre CHECK (granted_role IN ('operator', 'supervisor')),
+    CONSTRAINT hold_on_red_has_two CHECK (tier < 4 OR granted_at IS NULL
+        OR (granted_role = 'supervisor' AND granted_by <> asked_by)),
+    CONSTRAINT hold_by_design_spares_red CHECK (kind <> 'suppressed' OR tier < 4),
+    CONSTRAINT hold_ends_by_itself CHECK (until > asked_at AND until <= asked_at + CASE
+        WHEN kind = 'shelved' AND tier <= 2 THEN interval '8 hours'
+        WHEN kind = 'shelved' THEN interval '1 hour'
+        WHEN kind = 'out_of_service' AND tier < 4 THEN interval '7 days'
+        WHEN kind = 'out_of_service' THEN interval '24 hours'
+        ELSE interval '90 days' END),
+    CONSTRAINT shelf_is_of_a_rule CHECK (kind <> 'shelved' OR (point_id IS NOT NULL AND rule_id IS NOT NULL)),
+    CONSTRAINT suppression_has_a_design CHECK (kind <> 'suppressed'
+        OR (while_rule IS NOT NULL AND btrim(coalesce(permit, '')) <> '')),
+    CONSTRAINT maintenance_has_a_permit CHECK (kind <> 'out_of_service'
+        OR (btrim(coalesce(permit, '')) <> '' AND btrim(coalesce(responsible, '')) <> ''
+            AND btrim(coalesce(replacement, '')) <> ''))
+);
+ALTER TABLE alarm ADD FOREIGN KEY (hold_id) REFERENCES alarm_hold;
+CREATE UNIQUE INDEX hold_one_of_a_kind ON alarm_hold (kind, device_id, coalesce(point_id, 0), coalesce(rule_id, ''))
+    WHERE ended_at IS NULL;
+CREATE INDEX hold_device ON alarm_hold (device_id);
+CREATE INDEX hold_due ON alarm_hold (until) WHERE ended_at IS NULL;
+
+CREATE TRIGGER never_deleted BEFORE DELETE OR TRUNCATE ON alarm_hold FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE FUNCTION refuse_rewritten_hold() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'hold %: what was asked, granted and ended is not rewritten', OLD.hold_id
+          USING ERRCODE = 'check_violation', CONSTRAINT = 'hold_stays';
+END $$;
+CREATE TRIGGER hold_stays BEFORE UPDATE ON alarm_hold FOR EACH ROW
+    WHEN (to_jsonb(OLD) - '{granted_at,granted_by,granted_role,ended_at,ended_by,ended_why,end_note}'::text[]
+          IS DISTINCT FROM to_jsonb(NEW) - '{granted_at,granted_by,granted_role,ended_at,ended_by,ended_why,end_note}'::text[]
+          OR (OLD.granted_at IS NOT NULL AND (NEW.granted_at, NEW.granted_by, NEW.granted_role)
+              IS DISTINCT FROM (OLD.granted_at, OLD.granted_by, OLD.granted_role))
+          OR OLD.ended_at IS NOT NULL)
+    EXECUTE FUNCTION refuse_rewritten_hold();
+
+ALTER TABLE alarm_hold ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own_enterprise ON alarm_hold TO hazardloop_api USING (may_see(enterprise_id));
+-- An enterprise asks and withdraws; it never grants itself that its alarms keep quiet.
+CREATE POLICY enterprise_asks_only ON alarm_hold AS RESTRICTIVE FOR INSERT TO hazardloop_api
+    WITH CHECK (current_setting('hazardloop.scope', true) = '*' OR (granted_at IS NULL AND ended_at IS NULL));
+CREATE POLICY enterprise_withdraws_only ON alarm_hold AS RESTRICTIVE FOR UPDATE TO hazardloop_api
+    USING (current_setting('hazardloop.scope', true) = '*' OR granted_at IS NULL)
+    WITH CHECK (current_setting('hazardloop.scope', true) = '*' OR (granted_at IS NULL AND ended_why = 'withdrawn'));
+GRANT SELECT, INSERT ON alarm_hold TO hazardloop_api;
+GRANT UPDATE (granted_at, granted_by, granted_role, ended_at, ended_by, ended_why, end_note) ON alarm_hold TO hazardloop_api;
+
+-- Computed from `until` wherever it is asked, so a hold ends by itself though nobody be there to end it.
+CREATE FUNCTION hold_in_force(hold alarm_hold, at timestamptz) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT hold.granted_at IS NOT NULL AND hold.ended_at IS NULL AND hold.until > at
+       AND (hold.while_rule IS NULL
+            OR EXISTS (SELECT FROM alarm WHERE alarm.device_id = hold.device_id
+                          AND alarm.rule_id = hold.while_rule AND alarm.cleared_at IS NULL))
+$$;
+
+-- The hold that withholds an alarm; null: none does. Of several the one that is hardest to end.
+CREATE FUNCTION hold_of(held alarm, at timestamptz) RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT h.hold_id FROM alarm_hold h
+     WHERE h.device_id = held.device_id AND h.ended_at IS NULL
+       AND (h.point_id IS NULL OR h.point_id = held.point_id) AND (h.rule_id IS NULL OR h.rule_id = held.rule_id)
+       AND h.while_rule IS DISTINCT FROM held.rule_id AND h.tier >= held.tier AND hold_in_force(h, at)
+     ORDER BY array_position(ARRAY['out_of_service', 'suppressed', 'shelved'], h.kind), h.hold_id LIMIT 1
+$$;
+
+-- Whether sound, flash and notices of an alarm go out.
+CREATE FUNCTION alarm_annunciated(of_alarm uuid, at timestamptz DEFAULT clock_timestamp()) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT NOT EXISTS (SELECT FROM alarm a JOIN alarm_hold h USING (hold_id)
+                        WHERE a.alarm_id = of_alarm AND h.tier >= a.tier AND hold_in_force(h, at))
+$$;
+
+-- Brings alarms and their history in line with the holds; which alarms changed. An alarm that comes back
+-- with its condition true is unacknowledged: it is annunciated anew.
+CREATE FUNCTION settle_holds(device_ids int[], alarm_ids uuid[], at timestamptz) RETURNS uuid[]
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    settled uuid[];
+BEGIN
+    IF NOT EXISTS (SELECT FROM alarm_hold WHERE device_id = ANY (device_ids)) THEN
+        RETURN '{}';
+    END IF;
+    WITH locked AS (
+        SELECT a.alarm_id FROM alarm a
+         WHERE (a.device_id = ANY (device_ids) AND (a.cleared_at IS NULL OR a.latched OR a.hold_id IS NOT NULL))
+            OR (a.alarm_id = ANY (alarm_ids) AND (a.cleared_at IS NULL OR a.latched OR a.acknowledged_at IS NULL))
+         ORDER BY a.alarm_id FOR UPDATE
+    ), judged AS (
+        SELECT a.alarm_id, a.hold_id AS was, hold_of(a, at) AS holds FROM alarm a JOIN locked USING (alarm_id)
+    ), changed AS (
+        UPDATE alarm a
+           SET hold_id = j.holds, version = a.version + 1,
+               acknowledged_at = CASE WHEN j.holds IS NOT NULL OR a.cleared_at IS NOT NULL THEN a.acknowledged_at END,
+               acknowledged_by = CASE WHEN j.holds IS NOT NULL OR a.cleared_at IS NOT NULL THEN a.acknowledged_by END,
+               acknowledge_note = CASE WHEN j.holds IS NOT NULL OR a.cleared_at IS NOT NULL THEN a.acknowledge_note END
+          FROM judged j WHERE j.alarm_id = a.alarm_id AND j.holds IS DISTINCT FROM j.was
+        RETURNING a.alarm_id, a.version, a.tier_now, j.was, j.holds
+    ), noted AS (
+        INSERT INTO alarm_change (alarm_id, version, change, tier, changed_at, actor, note)
+        SELECT c.alarm_id, c.version, coalesce(held.kind, 'returned'), c.tier_now, at,
+               coalesce(held.granted_by, freed.ended_by, 'system'),
+               coalesce(held.reason, freed.ended_why,
+                        CASE WHEN freed.until <= at THEN 'timed_out' ELSE 'condition_over' END)
+          FROM changed c LEFT JOIN alarm_hold held ON held.hold_id = c.holds
+               LEFT JOIN alarm_hold freed ON freed.hold_id = c.was
+        RETURNING alarm_id
+    ) SELECT array_agg(alarm_id) INTO settled FROM noted;
+    RETURN coalesce(settled, '{}');
+END $$;
+
+-- People acknowledge, take that back, and reset; holds are written by settle_holds alone.
+GRANT UPDATE (latched) ON alarm TO hazardloop_api;
+DROP POLICY people_acknowledge_only ON alarm_change;
+CREATE POLICY people_acknowledge_only ON alarm_change AS RESTRICTIVE FOR INSERT TO hazardloop_api
+    WITH CHECK (change IN ('acknowledged', 'unacknowledged', 'reset') AND actor IS NOT NULL);
+
+-- A latch is set by the raise alone, and let go of only where the condition is normal.
+CREATE FUNCTION refuse_loose_latch() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'alarm %: a latch is set when it is raised and reset once its condition is normal', OLD.alarm_id
+          USING ERRCODE = 'check_violation', CONSTRAINT = 'latch_needs_a_normal_condition';
+END $$;
+CREATE TRIGGER latch_stays BEFORE UPDATE ON alarm FOR EACH ROW
+    WHEN (NEW.latched AND NOT OLD.latched OR OLD.latched AND NOT NEW.latched AND NEW.cleared_at IS NULL)
+    EXECUTE FUNCTION refuse_loose_latch();
