@@ -90,6 +90,7 @@ async def raise_alarms(
         ALARMS,
         where | {"alarm_ids": alarm_ids, "tier": int(tier), "raised_at": raised_at, "drill": drill},
     )
+    await conn.execute("SELECT note_live_changes(%s::uuid[])", [alarm_ids])
     return alarm_ids
 
 
@@ -140,6 +141,7 @@ class Desk:
     def __init__(self, conninfo: str, owner: AsyncConnection[Any], ids: dict[str, int]) -> None:
         self.conninfo = conninfo
         self.owner = owner
+        self.ids = ids
         self.site = Actor("zhang", "张三", Role.ENTERPRISE, ids["E1"])
         self.scope = {"E1": str(ids["E1"]), "E2": str(ids["E2"])}
 

@@ -483,28 +483,41 @@ async def test_a_cursor_of_another_list_is_refused(town: Town, subtests: pytest.
             assert answer.status_code in (400, 422), answer.text
 
 
-async def test_the_rate_is_split_as_asked_and_names_its_members(town: Town) -> None:
-    red = await town.case_of()
+async def test_figures_are_split_as_asked_and_name_their_members(town: Town) -> None:
+    red, second = (
+        await town.case_of(),
+        await town.case_of(raised_at=RAISED_AT + timedelta(seconds=1)),
+    )
     await town.case_of(enterprise="E2", kind="smoke_detector", tier=Tier.BLUE, drill=True)
-    told = (
-        await town.clients["sun"].get(
-            "/kpi/handling",
-            params={
-                "from": RAISED_AT.isoformat(),
-                "to": (RAISED_AT + timedelta(hours=1)).isoformat(),
-                "group_by": "tier",
-                "members": True,
-            },
-        )
-    ).json()
-    alarm_id = str(await town.alarm_of(red))
+    hour = {"from": RAISED_AT.isoformat(), "to": (RAISED_AT + timedelta(hours=1)).isoformat()}
+    sun = town.clients["sun"]
+
+    async def ask(path: str, **wanted: Any) -> Any:
+        answer = await sun.get(f"/kpi/{path}", params=hour | wanted)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    told = await ask("handling", group_by="tier", members=True)
+    alarm_ids = [str(await town.alarm_of(case)) for case in (red, second)]
     assert (told["from"], told["to"]) == ("2026-11-22T01:00:00.000Z", "2026-11-22T02:00:00.000Z")
-    assert (told["raised"], told["drills"], told["members"]) == (1, 1, [alarm_id])
+    assert (told["raised"], told["drills"], told["members"]) == (2, 1, alarm_ids)
     assert [(group["key"], group["raised"], group["rate"]) for group in told["groups"]] == [
         ("blue", 0, None),
-        ("red", 1, 0.0),
+        ("red", 2, 0.0),
     ]
     assert "floored to 4 places" in told["formula"]
+    response = await ask("response", group_by="area")
+    assert (response["raised"], response["responded"], response["response_rate"]) == (2, 0, 0.0)
+    assert response["stages"]["signed"] == {"of": 0, "p50_s": None, "p90_s": None, "worst_s": None}
+    assert sum(group["raised"] for group in response["groups"]) == 2
+    wanted = {"figure": "open", "group_by": "tier", "key": "red", "limit": 1}
+    pages = [await ask("members", **wanted)]
+    pages.append(await ask("members", **wanted, cursor=pages[0]["next_cursor"]))
+    assert [page["total"] for page in pages] == [2, 2]
+    assert [page["items"][0]["alarm_id"] for page in pages] == alarm_ids
+    assert pages[1]["next_cursor"] is None
+    for wrong in ({"figure": "beauty"}, {"figure": "open", "key": "red"}):
+        problem(await sun.get("/kpi/members", params=hour | wrong), 422, "invalid")
 
 
 async def test_a_period_that_is_none_is_refused(town: Town, subtests: pytest.Subtests) -> None:

@@ -1,38 +1,251 @@
-"""What the published figures are made of, read from alarms, cases and ledger."""
+"""Facts of alarms, read from alarms, cases and ledger, and packed into blocks for quick reading."""
 
-from datetime import datetime
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, Final, TypeAlias
 
-from psycopg.rows import dict_row
+import numpy as np
 
-from hazardloop.alarms.alarm import Tier
 from hazardloop.alarms.case_store import Connection
-from hazardloop.alarms.figures import Record
+from hazardloop.alarms.facts import (
+    IDS,
+    MARKS,
+    TIMES,
+    VERDICTS,
+    Facts,
+    Mark,
+    together,
+    unpacked,
+)
+from hazardloop.devices.instants import microseconds_of
+from hazardloop.devices.readings import Times
+
+Key: TypeAlias = tuple[date, int]
+"""A block: the first day of a UTC month, and an enterprise."""
+
+ALARMS_AT_ONCE: Final = 20_000
+"""So many are packed in one transaction."""
 
 # From the alarm outwards and by LEFT JOIN: nothing that is done to a case, a device or a person
-# takes an alarm out of the denominator.
+# takes an alarm out of the denominator. Duties are late where a line of the ledger says so.
+RAW: Final = f"""
+    SELECT a.alarm_id, (extract(epoch FROM a.raised_at) * 1e6)::bigint, a.enterprise_id,
+           a.raised_area, a.raised_kind, coalesce(a.acknowledged_by, ''), a.tier,
+           coalesce(c.verdict, ''),
+           least(c.returned, 255), least(c.reopened, 255),
+           CASE WHEN a.drill THEN {Mark.DRILL:d} ELSE 0 END
+           + CASE WHEN c.stage = 'closed' AND c.verdict IS NOT NULL THEN {Mark.CLOSED:d} ELSE 0 END
+           + CASE WHEN a.found_late THEN {Mark.FOUND_LATE:d} ELSE 0 END
+           + CASE WHEN e.signed_at > e.sign_due_at THEN {Mark.LATE_SIGN_ENTERPRISE:d} ELSE 0 END
+           + CASE WHEN t.signed_at > t.sign_due_at THEN {Mark.LATE_SIGN_AUTHORITY:d} ELSE 0 END
+           + CASE WHEN l.late_verify THEN {Mark.LATE_VERIFY:d} ELSE 0 END
+           + CASE WHEN l.late_submit THEN {Mark.LATE_SUBMIT:d} ELSE 0 END
+           + CASE WHEN l.late_review THEN {Mark.LATE_REVIEW:d} ELSE 0 END,
+           extract(epoch FROM e.signed_at - c.opened_at)::float8,
+           extract(epoch FROM t.signed_at - c.opened_at)::float8,
+           extract(epoch FROM l.verified_at - c.opened_at)::float8,
+           extract(epoch FROM l.submitted_at - c.opened_at)::float8,
+           extract(epoch FROM l.closed_at - c.opened_at)::float8,
+           extract(epoch FROM a.acknowledged_at - c.opened_at)::float8
+      FROM alarm a LEFT JOIN disposal_case c ON c.alarm_id = a.alarm_id
+           LEFT JOIN assignment e ON e.case_id = c.case_id AND e.party = 'enterprise'
+           LEFT JOIN assignment t ON t.case_id = c.case_id AND t.party = 'authority'
+           LEFT JOIN LATERAL (
+               SELECT min(taken_at) FILTER (WHERE action = 'verify') AS verified_at,
+                      min(taken_at) FILTER (WHERE action = 'submit') AS submitted_at,
+                      max(taken_at) FILTER (WHERE action = 'close' AND c.stage = 'closed')
+                          AS closed_at,
+                      bool_or(late AND duty = 'verify') AS late_verify,
+                      bool_or(late AND duty = 'submit') AS late_submit,
+                      bool_or(late AND duty = 'review') AS late_review
+                 FROM ledger, LATERAL (SELECT body ->> 'fulfilled' AS duty,
+                                              (body ->> 'late')::boolean AS late) AS clock
+                WHERE ledger.case_id = c.case_id) l ON true
+     WHERE a.alarm_id = ANY (%(alarm_ids)s::uuid[])"""
+
+PROGRESS: Final = """
+    SELECT epoch, progress.seq, live.seq
+      FROM live_counter AS live LEFT JOIN figure_progress AS progress USING (epoch)"""
+
+CHANGED: Final = """
+    SELECT DISTINCT alarm_id FROM live_change JOIN alarm USING (alarm_id)
+     WHERE seq > %(since)s AND raised_at >= %(from)s AND raised_at < %(to)s
+       AND enterprise_id = ANY (%(only)s::int[])"""
+
 RAISED: Final = """
-    SELECT a.alarm_id, e.code AS enterprise, coalesce(d.kind, '') AS kind, a.tier, a.drill,
-           coalesce(c.stage = 'closed' AND c.verdict IS NOT NULL, false) AS closed,
-           NOT EXISTS (SELECT FROM ledger l
-                        WHERE l.case_id = c.case_id AND (l.body ->> 'late')::boolean
-                          AND l.body ->> 'fulfilled' IN ('submit', 'review')) AS in_time
-      FROM alarm a JOIN enterprise e USING (enterprise_id)
-           LEFT JOIN device d ON d.device_id = a.device_id
-           LEFT JOIN disposal_case c ON c.alarm_id = a.alarm_id
-     WHERE a.raised_at >= %(from)s AND a.raised_at < %(to)s
-       AND (a.enterprise_id = %(enterprise)s OR %(enterprise)s::int IS NULL AND NOT e.internal)
-     ORDER BY a.raised_at, a.alarm_id"""
+    SELECT alarm_id FROM alarm
+     WHERE raised_at >= %(from)s AND raised_at < %(to)s AND enterprise_id = ANY (%(only)s::int[])"""
+
+CHANGED_AT_ALL: Final = "SELECT DISTINCT alarm_id FROM live_change WHERE seq > %(since)s"
+
+RAISED_AT_ALL: Final = "SELECT alarm_id FROM alarm ORDER BY raised_at"
+
+BLOCKS: Final = """
+    SELECT string_agg(ids, ''::bytea ORDER BY month, enterprise_id),
+           string_agg(marks, ''::bytea ORDER BY month, enterprise_id),
+           string_agg(times, ''::bytea ORDER BY month, enterprise_id)
+      FROM figure_block
+     WHERE month > %(from)s - interval '1 month' AND month < %(to)s
+       AND enterprise_id = ANY (%(only)s::int[])"""
+
+BLOCKS_OF: Final = """
+    SELECT ids, marks, times
+      FROM figure_block JOIN unnest(%(months)s::date[], %(enterprises)s::int[])
+                             AS key (month, enterprise_id) USING (month, enterprise_id)"""
+
+WORDS: Final = "SELECT word_id, word FROM figure_word"
+
+ADD_WORDS: Final = """
+    INSERT INTO figure_word (word) SELECT unnest(%(words)s::text[]) ON CONFLICT DO NOTHING"""
+
+KEEP_BLOCKS: Final = """
+    INSERT INTO figure_block (month, enterprise_id, ids, marks, times)
+    SELECT * FROM unnest(%(months)s::date[], %(enterprises)s::int[], %(ids)s::bytea[],
+                         %(marks)s::bytea[], %(times)s::bytea[])
+        ON CONFLICT (month, enterprise_id)
+        DO UPDATE SET ids = excluded.ids, marks = excluded.marks, times = excluded.times"""
+
+KEEP_PROGRESS: Final = """
+    INSERT INTO figure_progress (epoch, seq) VALUES (%(epoch)s, %(seq)s)
+        ON CONFLICT (only_row) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq"""
+
+MINE: Final = "SELECT pg_try_advisory_lock(hashtext('hazardloop.figures'))"
+NOT_MINE: Final = "SELECT pg_advisory_unlock(hashtext('hazardloop.figures'))"
 
 
-async def raised_in(
-    conn: Connection, start: datetime, end: datetime, enterprise_id: int | None = None
-) -> list[Record]:
-    """Every alarm raised in [start, end) by data time that may be seen, oldest first."""
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(RAISED, {"from": start, "to": end, "enterprise": enterprise_id})
-        return [_record(row) for row in await cursor.fetchall()]
+async def facts_of(
+    conn: Connection, start: datetime, end: datetime, enterprises: Iterable[int]
+) -> Facts:
+    """Every alarm of `enterprises` raised in [start, end) by data time that may be seen.
+
+    From blocks what has not changed since they were packed, the rest from the alarms themselves:
+    the answer is the same with and without blocks.
+    """
+    wanted = {"from": start, "to": end, "only": list(enterprises)}
+    words = dict(await _rows(conn, WORDS))
+    _, packed_to, _ = (await _rows(conn, PROGRESS))[0]
+    if packed_to is None:
+        rows = await _rows(conn, RAISED, wanted)
+        return _packed(await _raw(conn, rows), words)
+    rows = await _rows(conn, CHANGED, wanted | {"since": packed_to})
+    fresh = _packed(await _raw(conn, rows), words)
+    (columns,) = await _rows(conn, BLOCKS, wanted, binary=True)
+    packed = _unpacked([columns], words)
+    raised_us = packed.column("raised_us")
+    inside = (raised_us >= microseconds_of(start)) & (raised_us < microseconds_of(end))
+    return together(packed.where(inside).without(fresh), fresh, words)
 
 
-def _record(row: dict[str, Any]) -> Record:
-    return Record(**row | {"tier": Tier(row["tier"])})
+async def pack(conn: Connection) -> int:
+    """How many alarms were packed: those that changed since the last time.
+
+    Takes transactions of its own; another process that is at it already is left alone (0).
+    """
+    if not (await _rows(conn, MINE))[0][0]:
+        return 0
+    try:
+        epoch, packed_to, reached = (await _rows(conn, PROGRESS))[0]
+        if packed_to is None:
+            rows = await _rows(conn, RAISED_AT_ALL)
+        else:
+            rows = await _rows(conn, CHANGED_AT_ALL, {"since": packed_to})
+        for first in range(0, len(rows), ALARMS_AT_ONCE):
+            async with conn.transaction():
+                await _pack(conn, rows[first : first + ALARMS_AT_ONCE])
+        # What changed meanwhile has a higher number and is packed next time.
+        await conn.execute(KEEP_PROGRESS, {"epoch": epoch, "seq": reached})
+        return len(rows)
+    finally:
+        await conn.execute(NOT_MINE)
+
+
+async def _pack(conn: Connection, rows: Sequence[Any]) -> None:
+    """Puts these alarms into their blocks, in the place of what the blocks said of them."""
+    told = await _raw(conn, rows)
+    await conn.execute(ADD_WORDS, {"words": sorted({word for row in told for word in row[3:6]})})
+    words = dict(await _rows(conn, WORDS))
+    fresh = _packed(told, words)
+    keys = sorted(set(_keys(fresh)))
+    where = {"months": [key[0] for key in keys], "enterprises": [key[1] for key in keys]}
+    old = _unpacked(await _rows(conn, BLOCKS_OF, where, binary=True), words)
+    facts = together(old.without(fresh), fresh, words)
+    place = {key: nth for nth, key in enumerate(keys)}
+    places = np.array([place[key] for key in _keys(facts)])
+    blocks = [facts.where(places == nth) for nth in range(len(keys))]
+    columns = {name: [getattr(one, name).tobytes() for one in blocks] for name in _BLOCK}
+    await conn.execute(KEEP_BLOCKS, where | columns)
+
+
+_BLOCK: Final = ("ids", "marks", "times")
+
+
+def _keys(facts: Facts) -> list[Key]:
+    """The block of each alarm."""
+    raised_us: Times = facts.column("raised_us").view("M8[us]")
+    months = raised_us.astype("M8[M]").astype("M8[D]").tolist()
+    return list(zip(months, facts.column("enterprise").tolist(), strict=True))
+
+
+def _unpacked(blocks: Sequence[Sequence[bytes | None]], words: Mapping[int, str]) -> Facts:
+    """All alarms of some blocks."""
+    ids, marks, times = (
+        b"".join(block[nth] or b"" for block in blocks) for nth in range(len(_BLOCK))
+    )
+    return unpacked(ids, marks, times, words)
+
+
+def _packed(rows: Sequence[Sequence[Any]], words: dict[int, str]) -> Facts:
+    """Rows of RAW as facts; words that have no number yet get a negative one, in `words` too."""
+    numbers = {word: number for number, word in words.items()}
+    for row in rows:
+        for word in row[3:6]:
+            if word not in numbers:
+                numbers[word] = -1 - len(numbers)
+                words[numbers[word]] = word
+    marks = [
+        (
+            raised_us,
+            enterprise,
+            numbers[area],
+            numbers[kind],
+            numbers[operator],
+            flags,
+            tier,
+            VERDICTS[verdict or None],
+            returned or 0,
+            reopened or 0,
+        )
+        for (
+            _,
+            raised_us,
+            enterprise,
+            area,
+            kind,
+            operator,
+            tier,
+            verdict,
+            returned,
+            reopened,
+            flags,
+            *_,
+        ) in rows
+    ]
+    return Facts(
+        np.array(marks, MARKS),
+        np.array([tuple(row[11:]) for row in rows], TIMES),
+        np.frombuffer(b"".join(row[0].bytes for row in rows), IDS),
+        words,
+    )
+
+
+async def _raw(conn: Connection, rows: Sequence[Any]) -> list[Any]:
+    """Rows of RAW for rows that begin with an alarm_id."""
+    return await _rows(conn, RAW, {"alarm_ids": [row[0] for row in rows]}) if rows else []
+
+
+async def _rows(
+    conn: Connection, query: str, parameters: Mapping[str, Any] | None = None, binary: bool = False
+) -> list[Any]:
+    # A plan that knows how many alarms and which period; one for any number of them is far slower.
+    cursor = await conn.cursor(binary=binary).execute(query, parameters, prepare=False)
+    return await cursor.fetchall()

@@ -1,13 +1,18 @@
-"""Handling rate (处置率) and its companions, from what was raised and what became of it."""
+"""Published figures: handling rate (处置率), response and their companions, counted from facts.
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+A figure is the number of alarms that one predicate holds for, so each has its members by itself.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import Final
-from uuid import UUID
 
-from hazardloop.alarms.alarm import Tier
+import numpy as np
+
+from hazardloop.alarms.alarm import TIER_BY_NAME, Verdict
+from hazardloop.alarms.facts import VERDICTS, Bools, Codes, Facts, Mark, Seconds
 
 FORMULA: Final = (
     "rate = alarms raised in [from, to) whose case is closed with a verdict / alarms raised in"
@@ -16,85 +21,167 @@ FORMULA: Final = (
     " review within its review deadline. open = raised - closed."
 )
 
+RESPONSE_FORMULA: Final = (
+    "responded = dispatched to both sides and signed by both within 30 minutes of dispatch;"
+    " response_rate = responded / raised, floored to 4 places: who has not signed has not"
+    " responded. verified_30 = verified on site within 30 minutes of dispatch. Times are seconds"
+    " from dispatch to the first signature, verification and report, and to the last close; p50"
+    " and p90 are taken over the alarms that have got so far (of), the others are in `raised`."
+)
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One alarm of a period and how far its handling has come."""
-
-    alarm_id: UUID
-    enterprise: str
-    kind: str
-    """Of the device."""
-    tier: Tier
-    """Worst reached."""
-    drill: bool
-    """Marked as such before it was raised."""
-    closed: bool
-    """Its case is closed, with a verdict."""
-    in_time: bool
-    """No report and no review of its case came after its deadline."""
+RESPONSE_S: Final = 1_800.0
+"""Within it an alarm is to be answered; source: 30分钟响应率 of local safety plans."""
 
 
-@dataclass(frozen=True, slots=True)
-class Handling:
-    """How the alarms of a period, or of one group of them, were handled."""
-
-    raised: int
-    """The denominator: all of them but drills, frozen when they were raised."""
-    closed: int
-    on_time: int
-    drills: int
-    members: tuple[UUID, ...]
-    """Alarms that make up `raised`."""
-
-    @property
-    def open(self) -> int:
-        """Raised and not closed yet, or reopened."""
-        return self.raised - self.closed
-
-    @property
-    def rate(self) -> float | None:
-        """Closed ÷ raised; None where nothing was raised."""
-        return floored_share(self.closed, self.raised)
+def _raised(facts: Facts) -> Bools:
+    return ~facts.has(Mark.DRILL)
 
 
-def floored_share(part: int, whole: int) -> float | None:
-    """`part` ÷ `whole` cut after 4 places, so that 1.0 means all; None of nothing."""
-    return None if whole == 0 else part * 10_000 // whole / 10_000
+def _closed(facts: Facts) -> Bools:
+    return _raised(facts) & facts.has(Mark.CLOSED)
 
 
-def handling(records: Iterable[Record]) -> Handling:
-    """How the alarms of `records` were handled, each alarm once."""
-    all_of_them = tuple(records)
-    counted = tuple(record for record in all_of_them if not record.drill)
-    closed = tuple(record for record in counted if record.closed)
-    return Handling(
-        raised=len(counted),
-        closed=len(closed),
-        on_time=sum(record.in_time for record in closed),
-        drills=len(all_of_them) - len(counted),
-        members=tuple(record.alarm_id for record in counted),
-    )
+def _given(verdict: Verdict) -> Callable[[Facts], Bools]:
+    return lambda facts: _raised(facts) & (facts.column("verdict") == VERDICTS[verdict])
+
+
+def _late(mark: Mark) -> Callable[[Facts], Bools]:
+    return lambda facts: _raised(facts) & facts.has(mark)
+
+
+def _within(name: str) -> Callable[[Facts], Bools]:
+    return lambda facts: _raised(facts) & (STAGES[name](facts) <= RESPONSE_S)
+
+
+def _counted(name: str) -> Callable[[Facts], Bools]:
+    return lambda facts: _raised(facts) & (facts.column(name) > 0)
+
+
+FIGURES: Final[Mapping[str, Callable[[Facts], Bools]]] = {
+    "raised": _raised,
+    "closed": _closed,
+    "open": lambda facts: _raised(facts) & ~facts.has(Mark.CLOSED),
+    "on_time": lambda facts: _closed(facts) & ~facts.has(Mark.LATE_SUBMIT | Mark.LATE_REVIEW),
+    "drills": lambda facts: facts.has(Mark.DRILL),
+    "found_late": _late(Mark.FOUND_LATE),
+    "returned": _counted("returned"),
+    "reopened": _counted("reopened"),
+    "late_sign_enterprise": _late(Mark.LATE_SIGN_ENTERPRISE),
+    "late_sign_authority": _late(Mark.LATE_SIGN_AUTHORITY),
+    "late_verify": _late(Mark.LATE_VERIFY),
+    "late_submit": _late(Mark.LATE_SUBMIT),
+    "late_review": _late(Mark.LATE_REVIEW),
+    "responded": _within("signed"),
+    "responded_enterprise": _within("signed_by_enterprise"),
+    "responded_authority": _within("signed_by_authority"),
+    "verified_30": _within("verified"),
+} | {f"verdict_{verdict}": _given(verdict) for verdict in Verdict}
+"""Each figure by its name, and of which alarms it holds; what counts in one period, counts once."""
+
+
+def _column(name: str) -> Callable[[Facts], Seconds]:
+    return lambda facts: facts.column(name).astype(np.float32, copy=False)
+
+
+def _signed(facts: Facts) -> Seconds:
+    # NaN of either side stays NaN: one signature of two is no response yet.
+    return np.maximum(_column("signed_by_enterprise")(facts), _column("signed_by_authority")(facts))
+
+
+STAGES: Final[Mapping[str, Callable[[Facts], Seconds]]] = {
+    "signed": _signed,
+    "signed_by_enterprise": _column("signed_by_enterprise"),
+    "signed_by_authority": _column("signed_by_authority"),
+    "verified": _column("verified"),
+    "submitted": _column("submitted"),
+    "closed": _column("closed"),
+    "acknowledged": _column("acknowledged"),
+}
+"""Seconds from dispatch to each station of the handling; NaN = it did not get there."""
 
 
 class GroupBy(StrEnum):
     """By what a figure may be split."""
 
     ENTERPRISE = "enterprise"
+    AREA = "area"
     KIND = "kind"
     TIER = "tier"
+    OPERATOR = "operator"
+    """Who acknowledged the alarm; empty: nobody has."""
 
 
-_KEYS: Final[Mapping[GroupBy, Callable[[Record], str]]] = {
-    GroupBy.ENTERPRISE: lambda record: record.enterprise,
-    GroupBy.KIND: lambda record: record.kind,
-    GroupBy.TIER: lambda record: record.tier.wire,
-}
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Facts split up: `keys` sorted, `codes` (n,) which of them each alarm belongs to."""
+
+    keys: tuple[str, ...]
+    codes: Codes
 
 
-def handling_by(records: Iterable[Record], group_by: GroupBy) -> Mapping[str, Handling]:
-    """The same figures per group, keys sorted; the groups add up to the whole."""
-    groups: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        groups[_KEYS[group_by](record)].append(record)
-    return {key: handling(groups[key]) for key in sorted(groups)}
+def grouped(facts: Facts, group_by: GroupBy, enterprises: Mapping[int, str]) -> Groups:
+    """Every alarm in exactly one group; `enterprises` names them by id."""
+    numbers, inverse = np.unique(facts.column(group_by.value), return_inverse=True)
+    names = {
+        GroupBy.ENTERPRISE: enterprises,
+        GroupBy.TIER: {int(tier): name for name, tier in TIER_BY_NAME.items()},
+    }.get(group_by, facts.words)
+    keys = [names[int(number)] for number in numbers]
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    place = np.empty(len(keys), np.int32)
+    place[order] = np.arange(len(keys), dtype=np.int32)
+    return Groups(tuple(keys[nth] for nth in order), place[inverse])
+
+
+def whole(facts: Facts) -> Groups:
+    """All of them in one group."""
+    return Groups(("",), np.zeros(len(facts), np.int32))
+
+
+def counts(facts: Facts, groups: Groups, names: tuple[str, ...]) -> list[dict[str, int]]:
+    """Of each group, how many alarms each figure of `names` holds for."""
+    columns = {
+        name: np.bincount(groups.codes[FIGURES[name](facts)], minlength=len(groups.keys))
+        for name in names
+    }
+    return [
+        {name: int(column[nth]) for name, column in columns.items()}
+        for nth in range(len(groups.keys))
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How long a station took: over `of` alarms that reached it, in seconds; None of none."""
+
+    of: int
+    p50_s: float | None
+    p90_s: float | None
+    worst_s: float | None
+
+
+def spreads(facts: Facts, groups: Groups) -> list[dict[str, Spread]]:
+    """Of each group, the spread of every station of STAGES; drills are left out."""
+    counted = _raised(facts)
+    found: list[dict[str, Spread]] = [{} for _ in groups.keys]
+    for name, stage in STAGES.items():
+        seconds = stage(facts)
+        reached = counted & ~np.isnan(seconds)
+        order = np.argsort(groups.codes[reached], kind="stable")
+        sorted_s = seconds[reached][order]
+        bounds = np.searchsorted(groups.codes[reached][order], np.arange(len(groups.keys) + 1))
+        for nth, (first, past) in enumerate(pairwise(bounds)):
+            found[nth][name] = _spread(sorted_s[first:past])
+    return found
+
+
+def _spread(seconds: Seconds) -> Spread:
+    if len(seconds) == 0:
+        return Spread(0, None, None, None)
+    p50, p90, worst = np.percentile(seconds, (50, 90, 100))
+    return Spread(len(seconds), float(p50), float(p90), float(worst))
+
+
+def floored_share(part: int, whole: int) -> float | None:
+    """`part` ÷ `whole` cut after 4 places, so that 1.0 means all; None of nothing."""
+    return None if whole == 0 else part * 10_000 // whole / 10_000

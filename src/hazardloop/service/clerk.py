@@ -13,6 +13,7 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
+from hazardloop.alarms import figure_store
 from hazardloop.ingest import rollups
 from hazardloop.service import balance_chores, heartbeat, jobs
 from hazardloop.service.database import (
@@ -37,11 +38,13 @@ FORGET_SESSIONS: Final = "DELETE FROM user_session WHERE expires_at < now()"
 FORGET_DEAD_LETTERS: Final = """
     DELETE FROM dead_letter WHERE received_at < now() - %(days)s * interval '1 day'"""
 
-# A console resumes within this window; beyond it, it takes a new snapshot.
+# A console resumes within this window; beyond it, it takes a new snapshot. What the figures have
+# not packed yet stays in any case.
 FORGET_LIVE_CHANGES: Final = """
     DELETE FROM live_change
      WHERE changed_at < now() - interval '1 hour'
-       AND seq <= (SELECT seq FROM live_counter) - 50000"""
+       AND seq <= (SELECT seq FROM live_counter) - 50000
+       AND seq <= (SELECT seq FROM figure_progress)"""
 
 FORGET_HEARTBEATS: Final = """
     DELETE FROM process_heartbeat WHERE beat_at < now() - interval '1 day'"""
@@ -84,12 +87,13 @@ async def _keep_house(settings: Settings, stop: asyncio.Event) -> None:
 
 
 async def _keep_rollups(settings: Settings) -> None:
-    """Sums up readings and drops old ones; beside the chores, as it may take minutes."""
+    """Sums up readings, packs figures, drops what is old; may take minutes: beside chores."""
     database = SteadyConnection(settings.database_url, "clerk-rollups")
     try:
         while True:
             began = time.monotonic()
             await database(rollups.roll)
+            await database(figure_store.pack)
             dropped = await database(lambda connection: tend_readings(connection, settings))
             took_s = time.monotonic() - began
             if dropped or took_s > BEAT_S:

@@ -54,6 +54,8 @@ EXPECTED = {
     "POST /cases/{case_id}/evidence": DISPOSERS,
     "GET /evidence/{evidence_id}": ALL,
     "GET /kpi/handling": ALL,
+    "GET /kpi/members": ALL,
+    "GET /kpi/response": ALL,
     "GET /stream": ALL,
     "GET /gateways/{gateway}/balance": ALL,
     "GET /gateways/{gateway}/balance/daily": ALL,

@@ -1,23 +1,93 @@
-"""Published figures: how much of what was raised has been handled."""
+"""Published figures: how what was raised has been answered and handled, and which alarms say so."""
 
-from datetime import timedelta
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+import numpy as np
+from fastapi import APIRouter, Depends, Query
 from pydantic import AwareDatetime, ConfigDict, Field
 
 from hazardloop.alarms import figure_store
-from hazardloop.alarms.figures import FORMULA, GroupBy, Handling, handling, handling_by
-from hazardloop.service.api import lookup
+from hazardloop.alarms.alarm import Verdict
+from hazardloop.alarms.facts import Facts
+from hazardloop.alarms.figures import (
+    FIGURES,
+    FORMULA,
+    RESPONSE_FORMULA,
+    GroupBy,
+    Groups,
+    counts,
+    floored_share,
+    grouped,
+    spreads,
+    whole,
+)
+from hazardloop.devices.instants import microseconds_of, utc
+from hazardloop.service.api import lookup, paging
 from hazardloop.service.api.access import Conn, Now, require
 from hazardloop.service.api.problems import Problem, problems
+from hazardloop.service.api.rows import fetch
 from hazardloop.service.api.schema import Instant, Out
+from hazardloop.service.database import Connection
 
 router = APIRouter(tags=["figures"])
 
 USUAL_PERIOD: Final = timedelta(days=30)
 LONGEST_PERIOD: Final = timedelta(days=366)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """For which period, of whom, and split by what."""
+
+    start: datetime
+    end: datetime
+    enterprise: str | None
+    group_by: GroupBy | None
+
+
+def asked(
+    now: Now,
+    start: Annotated[
+        AwareDatetime | None, Query(alias="from", description="Raised since; 30 days before `to`.")
+    ] = None,
+    end: Annotated[
+        AwareDatetime | None, Query(alias="to", description="Raised before; now.")
+    ] = None,
+    group_by: GroupBy | None = None,
+    enterprise: Annotated[str | None, Query(description="Id or code.")] = None,
+) -> Asked:
+    """The period of a figure. Problem invalid: it is too long, or ends before it starts."""
+    end = end or now
+    start = start or end - USUAL_PERIOD
+    if not start < end <= start + LONGEST_PERIOD:
+        raise Problem("invalid", "from, to: a period of up to 366 days, its start before its end")
+    return Asked(start, end, enterprise, group_by)
+
+
+Wanted = Annotated[Asked, Depends(asked)]
+
+ENTERPRISES: Final = """
+    SELECT enterprise_id, code FROM enterprise
+     WHERE enterprise_id = %(only)s OR %(only)s::int IS NULL AND NOT internal"""
+
+
+async def facts_asked(conn: Connection, wanted: Asked) -> tuple[Facts, Mapping[int, str]]:
+    """The facts, and whose they are by enterprise_id. Problem not_found: no such enterprise."""
+    only = wanted.enterprise and await lookup.enterprise_id(conn, wanted.enterprise)
+    rows = await fetch(conn, ENTERPRISES, {"only": only or None})
+    enterprises = {row["enterprise_id"]: row["code"] for row in rows}
+    return await figure_store.facts_of(conn, wanted.start, wanted.end, enterprises), enterprises
+
+
+def split(facts: Facts, wanted: Asked, enterprises: Mapping[int, str]) -> Groups:
+    """The groups asked for; none if none."""
+    if wanted.group_by is None:
+        return Groups((), np.zeros(len(facts), np.int32))
+    return grouped(facts, wanted.group_by, enterprises)
 
 
 class Figures(Out):
@@ -31,41 +101,49 @@ class Figures(Out):
     on_time: int = Field(description="Closed, and no report or review came after its deadline.")
     open: int
     drills: int = Field(description="Apart from all of the above.")
+    returned: int = Field(description="Sent back by a reviewer at least once.")
+    reopened: int = Field(description="Reopened at least once after they were closed.")
+    found_late: int = Field(description="Found in data that came late.")
+    verdicts: dict[Verdict, int] = Field(description="What the verified ones turned out to be.")
     members: list[UUID] | None = Field(
         default=None, description="Alarms that make up `raised`; with `members=true`."
     )
 
 
 class Group(Figures):
-    """The same for one enterprise, kind of device or tier."""
+    """The same for one enterprise, area, kind of device, tier or operator."""
 
     key: str
 
 
-EXAMPLE: Final[dict[str, Any]] = {
-    "from": "2026-10-23T02:00:00.000Z",
-    "to": "2026-11-22T02:00:00.000Z",
-    "raised": 412,
-    "closed": 398,
-    "rate": 0.966,
-    "on_time": 391,
-    "open": 14,
-    "drills": 3,
+NO_FIGURES: Final[dict[str, Any]] = {
+    "raised": 6,
+    "closed": 6,
+    "rate": 1.0,
+    "on_time": 6,
+    "open": 0,
+    "drills": 0,
+    "returned": 1,
+    "reopened": 0,
+    "found_late": 0,
+    "verdicts": {"real": 4, "false_alarm": 1, "test": 0, "maintenance": 1, "unknown": 0},
     "members": None,
-    "groups": [
-        {
-            "key": "red",
-            "raised": 6,
-            "closed": 6,
-            "rate": 1.0,
-            "on_time": 6,
-            "open": 0,
-            "drills": 0,
-            "members": None,
-        }
-    ],
-    "formula": FORMULA,
 }
+PERIOD: Final = {"from": "2026-10-23T02:00:00.000Z", "to": "2026-11-22T02:00:00.000Z"}
+EXAMPLE: Final[dict[str, Any]] = (
+    PERIOD
+    | NO_FIGURES
+    | {
+        "raised": 412,
+        "closed": 398,
+        "rate": 0.966,
+        "on_time": 391,
+        "open": 14,
+        "drills": 3,
+        "groups": [{"key": "red"} | NO_FIGURES],
+        "formula": FORMULA,
+    }
+)
 
 
 class HandlingOut(Figures):
@@ -78,6 +156,10 @@ class HandlingOut(Figures):
     formula: str
 
 
+SHOWN: Final = ("raised", "closed", "on_time", "open", "drills", "returned", "reopened")
+COUNTED: Final = (*SHOWN, "found_late", *(f"verdict_{verdict}" for verdict in Verdict))
+
+
 @router.get(
     "/kpi/handling",
     dependencies=[require("figures.read")],
@@ -85,38 +167,203 @@ class HandlingOut(Figures):
 )
 async def get_handling(
     conn: Conn,
-    now: Now,
-    start: Annotated[
-        AwareDatetime | None, Query(alias="from", description="Raised since; 30 days before `to`.")
-    ] = None,
-    end: Annotated[
-        AwareDatetime | None, Query(alias="to", description="Raised before; now.")
-    ] = None,
-    group_by: GroupBy | None = None,
-    enterprise: Annotated[str | None, Query(description="Id or code.")] = None,
+    wanted: Wanted,
     members: Annotated[bool, Query(description="Name the alarms behind each figure.")] = False,
 ) -> HandlingOut:
     """Share of the alarms raised in a period whose case is closed with a verdict."""
-    end = end or now
-    start = start or end - USUAL_PERIOD
-    if not start < end <= start + LONGEST_PERIOD:
-        raise Problem("invalid", "from, to: a period of up to 366 days, its start before its end")
-    only = None if enterprise is None else await lookup.enterprise_id(conn, enterprise)
-    records = await figure_store.raised_in(conn, start, end, only)
-    groups = {} if group_by is None else handling_by(records, group_by)
+    facts, enterprises = await facts_asked(conn, wanted)
+    groups = split(facts, wanted, enterprises)
     return HandlingOut.model_validate(
-        _figures(handling(records), members)
+        _handling(facts, whole(facts), members)[0]
         | {
-            "from": start,
-            "to": end,
-            "groups": [{"key": key} | _figures(one, members) for key, one in groups.items()],
+            "from": wanted.start,
+            "to": wanted.end,
+            "groups": [
+                {"key": key} | one
+                for key, one in zip(groups.keys, _handling(facts, groups, members), strict=True)
+            ],
             "formula": FORMULA,
         }
     )
 
 
-def _figures(figures: Handling, members: bool) -> dict[str, Any]:
-    shown = ("raised", "closed", "rate", "on_time", "open", "drills")
-    return {name: getattr(figures, name) for name in shown} | {
-        "members": list(figures.members) if members else None
-    }
+def _handling(facts: Facts, groups: Groups, members: bool) -> list[dict[str, Any]]:
+    """Figures of each group."""
+    raised = FIGURES["raised"](facts)
+    return [
+        one
+        | {
+            "rate": floored_share(one["closed"], one["raised"]),
+            "verdicts": {verdict: one[f"verdict_{verdict}"] for verdict in Verdict},
+            "members": facts.alarm_ids(facts.in_order(raised & (groups.codes == nth)))
+            if members
+            else None,
+        }
+        for nth, one in enumerate(counts(facts, groups, COUNTED))
+    ]
+
+
+class SpreadOut(Out):
+    """How long a station took, in seconds from dispatch."""
+
+    of: int = Field(description="Alarms that reached it.")
+    p50_s: float | None
+    p90_s: float | None
+    worst_s: float | None
+
+
+class Response(Out):
+    """How fast the alarms of a period were answered."""
+
+    raised: int
+    responded: int = Field(description="Signed by both sides within 30 minutes of dispatch.")
+    response_rate: float | None = Field(description="responded / raised, cut after 4 places.")
+    responded_enterprise: int
+    responded_authority: int
+    verified_30: int = Field(description="Verified on site within 30 minutes of dispatch.")
+    late_sign_enterprise: int = Field(description="These five: done, after their deadline.")
+    late_sign_authority: int
+    late_verify: int
+    late_submit: int
+    late_review: int
+    stages: dict[str, SpreadOut]
+
+
+class ResponseGroup(Response):
+    """The same for one group."""
+
+    key: str
+
+
+ANSWERED: Final = (
+    "raised",
+    "responded",
+    "responded_enterprise",
+    "responded_authority",
+    "verified_30",
+    "late_sign_enterprise",
+    "late_sign_authority",
+    "late_verify",
+    "late_submit",
+    "late_review",
+)
+RESPONSE_EXAMPLE: Final[dict[str, Any]] = dict.fromkeys(ANSWERED, 6) | {
+    "response_rate": 1.0,
+    "stages": {"signed": {"of": 6, "p50_s": 95.0, "p90_s": 240.5, "worst_s": 281.0}},
+}
+
+
+class ResponseOut(Response):
+    """Response within 30 minutes (30分钟响应率) and the times of every station."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [PERIOD | RESPONSE_EXAMPLE | {"groups": [], "formula": RESPONSE_FORMULA}]
+        }
+    )
+    start: Instant = Field(alias="from")
+    end: Instant = Field(alias="to")
+    groups: list[ResponseGroup]
+    formula: str
+
+
+@router.get(
+    "/kpi/response",
+    dependencies=[require("figures.read")],
+    responses=problems("not_found", "invalid"),
+)
+async def get_response(conn: Conn, wanted: Wanted) -> ResponseOut:
+    """How fast alarms were signed, verified, reported and closed."""
+    facts, enterprises = await facts_asked(conn, wanted)
+    groups = split(facts, wanted, enterprises)
+    return ResponseOut.model_validate(
+        _response(facts, whole(facts))[0]
+        | {
+            "from": wanted.start,
+            "to": wanted.end,
+            "groups": [
+                {"key": key} | one
+                for key, one in zip(groups.keys, _response(facts, groups), strict=True)
+            ],
+            "formula": RESPONSE_FORMULA,
+        }
+    )
+
+
+def _response(facts: Facts, groups: Groups) -> list[dict[str, Any]]:
+    return [
+        one
+        | {
+            "response_rate": floored_share(one["responded"], one["raised"]),
+            "stages": {name: asdict(spread) for name, spread in stages.items()},
+        }
+        for one, stages in zip(counts(facts, groups, ANSWERED), spreads(facts, groups), strict=True)
+    ]
+
+
+class Member(Out):
+    """One alarm that a figure counts."""
+
+    alarm_id: UUID
+    raised_at: Instant
+
+
+class MembersOut(paging.Listing[Member]):
+    """The alarms that a figure counts, oldest first."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "total": 1,
+                    "items": [
+                        {
+                            "alarm_id": "6a1f7c1e-2d0a-5c3e-9a35-3a1de1fca0a4",
+                            "raised_at": "2026-11-22T01:12:07.120Z",
+                        }
+                    ],
+                    "next_cursor": None,
+                }
+            ]
+        }
+    )
+    total: int = Field(description="As large as the figure is.")
+
+
+@router.get(
+    "/kpi/members",
+    dependencies=[require("figures.read")],
+    responses=problems("not_found", "invalid", "bad_request"),
+)
+async def get_members(
+    conn: Conn,
+    wanted: Wanted,
+    page: paging.Paging,
+    figure: Annotated[str, Query(description=f"One of {', '.join(FIGURES)}.")],
+    key: Annotated[str | None, Query(description="Of the group, with `group_by`.")] = None,
+) -> MembersOut:
+    """Which alarms one figure counts, in the whole or in one group."""
+    if figure not in FIGURES:
+        raise Problem("invalid", f"figure: {figure!r} is none of {', '.join(FIGURES)}")
+    if (key is None) != (wanted.group_by is None):
+        raise Problem("invalid", "key: it goes with group_by, and group_by with it")
+    facts, enterprises = await facts_asked(conn, wanted)
+    keep = FIGURES[figure](facts)
+    if wanted.group_by is not None:
+        groups = grouped(facts, wanted.group_by, enterprises)
+        keep &= groups.codes == (groups.keys.index(key) if key in groups.keys else -1)
+    raised_us = facts.column("raised_us")
+    after_us = page.after[0] if page.after else 0
+    places = facts.in_order(keep & (raised_us >= after_us))
+    listed = [
+        Member(alarm_id=one, raised_at=utc(int(at_us)))
+        for one, at_us in zip(facts.alarm_ids(places), raised_us[places], strict=True)
+    ]
+    if page.after:
+        listed = [one for one in listed if _place(one) > page.after]
+    shown = paging.listing(listed[: page.limit + 1], page, _place)
+    return MembersOut(items=shown.items, next_cursor=shown.next_cursor, total=int(keep.sum()))
+
+
+def _place(one: Member) -> tuple[int, str]:
+    return microseconds_of(one.raised_at), str(one.alarm_id)
