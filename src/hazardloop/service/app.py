@@ -23,6 +23,7 @@ from hazardloop.service.api import (
     auth,
     balance,
     console,
+    daily_balance,
     dead_letters,
     device_kinds,
     devices,
@@ -65,6 +66,7 @@ ROUTERS: Final = (
     figures.router,
     stream.router,
     balance.router,
+    daily_balance.router,
     dead_letters.router,
 )
 

@@ -1,4 +1,4 @@
-"""The message balance: sent = stored + duplicate + rejected + missing, by minute and by day."""
+"""The message balance of a gateway by minutes: sent = stored + duplicate + rejected + missing."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -7,12 +7,11 @@ from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query
-from fastapi.responses import HTMLResponse
 from pydantic import AwareDatetime, ConfigDict, Field
 
 from hazardloop.ingest import balance_store
 from hazardloop.ingest.balance import Account, Tally
-from hazardloop.service.api import balance_document, lookup
+from hazardloop.service.api import lookup
 from hazardloop.service.api.access import Conn, Here, Now, require
 from hazardloop.service.api.gateways import GatewayRef
 from hazardloop.service.api.problems import Problem, problems
@@ -26,12 +25,10 @@ router = APIRouter(tags=["intake"])
 
 MINUTE: Final = timedelta(minutes=1)
 MOST_BUCKETS: Final = 10_000
-MOST_DAYS: Final = 366
 MOST_GAPS: Final = 100
 """Stretches of missing numbers that an answer names of a gateway."""
 GRACE: Final = timedelta(minutes=2)
 """So long after its end a span may still change without anything being late."""
-NO_MINUTES: Final = (0, 0)
 NO_DAYS: Final = (date(2000, 1, 1), date(2000, 1, 1))
 FORMULA: Final = "sent = numbers + repeated = stored + duplicate + rejected + missing"
 
@@ -116,52 +113,6 @@ class BalanceOut(Out):
     formula: str
 
 
-class Day(Balance):
-    """The balance of one gateway on one day."""
-
-    day: date = Field(description="By the service's time zone.")
-    gateway: str
-    enterprise: str
-    provisional: bool
-
-
-DAY: Final[dict[str, Any]] = FIGURES | {
-    "day": "2026-11-21", "gateway": "GW-12", "enterprise": "E003", "provisional": False
-}  # fmt: skip
-
-
-class DailyOut(Out):
-    """The days of one gateway."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"items": [DAY]}]})
-    items: list[Day]
-
-
-class StatementOut(Out):
-    """One day of all gateways that the reader may see."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "day": "2026-11-21",
-                    "time_zone": "Asia/Shanghai",
-                    "provisional": False,
-                    "total": FIGURES,
-                    "items": [DAY],
-                    "formula": FORMULA,
-                }
-            ]
-        }
-    )
-    day: date
-    time_zone: str
-    provisional: bool = Field(description="The day is not over for 2 min.")
-    total: Balance
-    items: list[Day] = Field(description="Gateways that sent nothing are left out.")
-    formula: str
-
-
 @router.get(
     "/gateways/{gateway}/balance",
     dependencies=[require("balance.read")],
@@ -197,7 +148,7 @@ async def get_balance(
     if first < _minute(now - timedelta(days=kept)):
         raise Problem("invalid", f"from: minutes are kept for {kept} days; ask for days")
     identity = await lookup.gateway_id(conn, gateway)
-    name = (await _gateways(conn, [identity]))[identity]
+    name = (await named(conn, [identity]))[identity]
     accounts, minutes, _ = await balance_store.balance_of(
         conn, [identity], (first, end), NO_DAYS, days_in(here.settings.tz)
     )
@@ -207,88 +158,9 @@ async def get_balance(
             "enterprise": name["enterprise"],
             "from": _instant(first),
             "to": _instant(end),
-            "total": figures(_sum(minutes.values())),
+            "total": figures(total_of(minutes.values())),
             "items": _spans(minutes, width // MINUTE, here.settings.tz, now),
             "gaps": _gaps(accounts.get(identity, Account()), first, end),
-            "formula": FORMULA,
-        }
-    )
-
-
-@router.get(
-    "/gateways/{gateway}/balance/daily",
-    dependencies=[require("balance.read")],
-    responses=problems("not_found", "ambiguous", "invalid"),
-)
-async def get_daily_balance(
-    gateway: GatewayRef,
-    conn: Conn,
-    here: Here,
-    now: Now,
-    since: Annotated[
-        date | None, Query(alias="from", description="First day; default 30 days before `to`.")
-    ] = None,
-    until: Annotated[date | None, Query(alias="to", description="Last day; default today.")] = None,
-) -> DailyOut:
-    """The message balance of a gateway day by day; days without a message are left out."""
-    last = until or now.astimezone(ZoneInfo(here.settings.tz)).date()
-    first = since or last - timedelta(days=30)
-    if not timedelta() <= last - first < timedelta(days=MOST_DAYS):
-        raise Problem("invalid", f"from, to: at most {MOST_DAYS} days, the first before the last")
-    identity = await lookup.gateway_id(conn, gateway)
-    names = await _gateways(conn, [identity])
-    days = await _days(conn, here.settings.tz, names, first, last)
-    return DailyOut.model_validate({"items": _shown(days, names, here.settings.tz, now)})
-
-
-DayWanted = Annotated[
-    date | None, Query(description="By the service's time zone; default yesterday.")
-]
-OfEnterprise = Annotated[str | None, Query(description="Id or code; default all that you may see.")]
-
-
-@router.get(
-    "/balance/daily",
-    dependencies=[require("balance.read")],
-    responses=problems("not_found", "invalid"),
-)
-async def get_daily_statement(
-    conn: Conn, here: Here, now: Now, day: DayWanted = None, enterprise: OfEnterprise = None
-) -> StatementOut:
-    """The daily statement: the balance of each gateway, the same for enterprise and centre."""
-    return await _statement(conn, here.settings.tz, now, day, enterprise)
-
-
-@router.get(
-    "/balance/daily/document",
-    dependencies=[require("balance.read")],
-    responses=problems("not_found", "invalid")
-    | {200: {"content": {"text/html": {"example": "<!doctype html>…"}}}},
-    response_class=HTMLResponse,
-)
-async def get_daily_document(
-    conn: Conn, here: Here, now: Now, day: DayWanted = None, enterprise: OfEnterprise = None
-) -> HTMLResponse:
-    """The daily statement as a page to be printed and filed."""
-    statement = await _statement(conn, here.settings.tz, now, day, enterprise)
-    text = balance_document.page(statement.model_dump(mode="json"), here.settings.lang, now)
-    return HTMLResponse(text)
-
-
-async def _statement(
-    conn: Connection, tz: str, now: datetime, day: date | None, enterprise: str | None
-) -> StatementOut:
-    wanted = day or now.astimezone(ZoneInfo(tz)).date() - timedelta(days=1)
-    only = None if enterprise is None else await lookup.enterprise_id(conn, enterprise)
-    names = await _gateways(conn, None, only)
-    days = await _days(conn, tz, names, wanted, wanted)
-    return StatementOut.model_validate(
-        {
-            "day": wanted,
-            "time_zone": tz,
-            "provisional": _provisional(wanted, tz, now),
-            "total": figures(_sum(tally for _, _, tally in days)),
-            "items": _shown(days, names, tz, now),
             "formula": FORMULA,
         }
     )
@@ -303,41 +175,12 @@ GATEWAYS: Final = """
      ORDER BY e.code, g.code"""
 
 
-async def _gateways(
+async def named(
     conn: Connection, gateways: list[int] | None, enterprise: int | None = None
 ) -> dict[int, dict[str, Any]]:
+    """Codes of these gateways with their enterprises, in that order; None is all of them."""
     rows = await fetch(conn, GATEWAYS, {"gateways": gateways, "enterprise": enterprise})
     return {row["id"]: row for row in rows}
-
-
-async def _days(
-    conn: Connection, tz: str, names: Mapping[int, Mapping[str, Any]], first: date, last: date
-) -> list[tuple[int, date, Tally]]:
-    """Gateway, day and tally, by day and then in the order of `names`."""
-    _, _, days = await balance_store.balance_of(
-        conn, list(names), NO_MINUTES, (first, last + timedelta(days=1)), days_in(tz)
-    )
-    place = {identity: nth for nth, identity in enumerate(names)}
-    found = [(identity, day, tally) for (identity, day), tally in days.items() if tally != Tally()]
-    return sorted(found, key=lambda one: (one[1], place[one[0]]))
-
-
-def _shown(
-    days: Iterable[tuple[int, date, Tally]],
-    names: Mapping[int, Mapping[str, Any]],
-    tz: str,
-    now: datetime,
-) -> list[dict[str, Any]]:
-    return [
-        figures(tally)
-        | {
-            "day": day,
-            "gateway": names[identity]["gateway"],
-            "enterprise": names[identity]["enterprise"],
-            "provisional": _provisional(day, tz, now),
-        }
-        for identity, day, tally in days
-    ]
 
 
 def figures(tally: Tally) -> dict[str, Any]:
@@ -347,7 +190,8 @@ def figures(tally: Tally) -> dict[str, Any]:
     return shown | {"unnumbered": {name: shown[f"unnumbered_{name}"] for name in fates}}
 
 
-def _sum(tallies: Iterable[Tally]) -> Tally:
+def total_of(tallies: Iterable[Tally]) -> Tally:
+    """All of them together."""
     total = Tally()
     for tally in tallies:
         total.add(tally)
@@ -387,11 +231,6 @@ def _gaps(account: Account, first: int, end: int) -> list[dict[str, Any]]:
         {"first": first, "last": last, "since": _instant(minute)}
         for minute, first, last in gaps[:MOST_GAPS]
     ]
-
-
-def _provisional(day: date, tz: str, now: datetime) -> bool:
-    over = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(tz)) + timedelta(days=1)
-    return over + GRACE > now
 
 
 def _seconds(instant: datetime) -> int:
