@@ -20,10 +20,17 @@ START_S = 15.0
 
 
 def free_port() -> int:
-    """A TCP port nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """A TCP port nobody listens on, and that the kernel gives to nobody else.
+
+    A socket that is bound and does not listen keeps it while this process runs; servers bind it
+    all the same, since they take addresses again (SO_REUSEADDR).
+    """
+    keeper = socket.socket()
+    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    keeper.bind((HOST, 0))
+    port = int(keeper.getsockname()[1])
+    keeper.detach()
+    return port
 
 
 @dataclass(slots=True)

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.brokers import free_port as unused_port
 from tests.faults import runs
 from tests.faults.load import Plan
 from tests.faults.runs import Reference
@@ -36,9 +35,3 @@ def reference(server: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) 
     """One plan for all, so that what its alarms are must be found out once only."""
     plan = Plan(seed=SEED, base_ms=time.time_ns() // 1_000_000, messages=150, poison_share=0.02)
     return runs.undisturbed(server.clone(TEMPLATE), tmp_path_factory.mktemp("undisturbed"), plan)
-
-
-@pytest.fixture
-def free_port() -> int:
-    """Of TCP, where nobody listens."""
-    return unused_port()

@@ -46,12 +46,18 @@ def checkout(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment without pip, to be copied: making one takes long."""
+    made = tmp_path_factory.mktemp("environment") / ".venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(made)], check=True)
+    return made
+
+
 @pytest.fixture
-def begun(checkout: Path) -> Path:
-    """`checkout` with an environment already there: making one takes long."""
-    subprocess.run(
-        [sys.executable, "-m", "venv", "--without-pip", str(checkout / ".venv")], check=True
-    )
+def begun(checkout: Path, environment: Path) -> Path:
+    """`checkout` with an environment already there."""
+    shutil.copytree(environment, checkout / ".venv", symlinks=True)
     return checkout
 
 
@@ -63,11 +69,14 @@ def without_ensurepip(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+VARIABLES = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+"""Without what would hide the checkout's own package."""
+
+
 def start(checkout: Path, *words: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | ({"PATH": path} if path is not None else {})
     return subprocess.run(
         [sys.executable, str(checkout / "hazardloop"), *words],
-        capture_output=True, text=True, env=environment,
+        capture_output=True, text=True, env=VARIABLES | ({"PATH": path} if path else {}),
     )  # fmt: skip
 
 
@@ -112,7 +121,7 @@ def test_two_first_starts_at_once_set_up_once(begun: Path) -> None:
     both = [
         subprocess.Popen(
             [sys.executable, str(begun / "hazardloop"), "up"],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=VARIABLES,
         )
         for _ in range(2)
     ]  # fmt: skip
