@@ -15,7 +15,7 @@ from hazardloop.alarms.alarm import Role, Tier
 from hazardloop.service.app import create_app
 from hazardloop.service.passwords import hash_password
 from hazardloop.service.settings import Settings
-from tests.cases import RAISED_AT, clear_signal, found_district, open_case
+from tests.cases import RAISED_AT, clear_signal, found_district, open_case, raise_alarms
 
 BASE_URL: Final = "http://testserver/api/v1"
 PASSWORD: Final = "a good long password"
@@ -518,6 +518,31 @@ async def test_figures_are_split_as_asked_and_name_their_members(town: Town) -> 
     assert pages[1]["next_cursor"] is None
     for wrong in ({"figure": "beauty"}, {"figure": "open", "key": "red"}):
         problem(await sun.get("/kpi/members", params=hour | wrong), 422, "invalid")
+
+
+async def test_the_load_of_the_operators_names_floods_and_bad_actors(town: Town) -> None:
+    first = await town.case_of(raised_at=RAISED_AT + timedelta(seconds=1), enterprise="E2")
+    await raise_alarms(town.owner, 11, raised_at=RAISED_AT + timedelta(minutes=2))
+    await raise_alarms(town.owner, 1, raised_at=RAISED_AT, drill=True)
+    hour = {"from": RAISED_AT.isoformat(), "to": (RAISED_AT + timedelta(hours=1)).isoformat()}
+
+    async def ask(who: str, **wanted: Any) -> Any:
+        return (await town.clients[who].get("/kpi/alarm-system", params=hour | wanted)).json()
+
+    told = await ask("sun")
+    assert (told["alarms"], told["per_10_min"], told["peak_10_min"]) == (12, 2.0, 12)
+    (flood,) = told["floods"]
+    assert (flood["from"], flood["to"]) == ("2026-11-22T01:02:00.000Z", "2026-11-22T01:12:00.000Z")
+    assert (flood["alarms"], flood["peak"]) == (12, 12)
+    assert flood["first_out"] == str(await town.alarm_of(first))
+    assert told["time_in_flood"] == pytest.approx(1 / 6)
+    assert told["tiers"] == {"red": 1, "orange": 0, "yellow": 11, "blue": 0}
+    assert (len(told["sources"]), told["top10_share"]) == (10, pytest.approx(10 / 12))
+    assert (told["chattering"], told["fleeting"], told["stale"]) == (0, [], [])
+    assert told["standing"] == 12
+    assert (await ask("sun", seats=2))["floods"] == []
+    assert (await ask("qian"))["alarms"] == 1
+    assert (await ask("sun", group_by="tier"))["status"] == 422
 
 
 async def test_a_period_that_is_none_is_refused(town: Town, subtests: pytest.Subtests) -> None:

@@ -19,6 +19,7 @@ from hazardloop import __version__
 from hazardloop.devices.catalog import Catalog, read_catalog, shipped_catalog
 from hazardloop.service import database
 from hazardloop.service.api import (
+    alarm_system,
     alarms,
     auth,
     balance,
@@ -64,6 +65,7 @@ ROUTERS: Final = (
     alarms.router,
     disposal.router,
     figures.router,
+    alarm_system.router,
     stream.router,
     balance.router,
     daily_balance.router,

@@ -53,6 +53,7 @@ EXPECTED = {
     "POST /cases/{case_id}/steps": DISPOSERS,
     "POST /cases/{case_id}/evidence": DISPOSERS,
     "GET /evidence/{evidence_id}": ALL,
+    "GET /kpi/alarm-system": ALL,
     "GET /kpi/handling": ALL,
     "GET /kpi/members": ALL,
     "GET /kpi/response": ALL,
