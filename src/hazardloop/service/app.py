@@ -24,6 +24,7 @@ from hazardloop.service.api import (
     auth,
     balance,
     console,
+    contacts,
     daily_balance,
     dead_letters,
     device_kinds,
@@ -36,6 +37,9 @@ from hazardloop.service.api import (
     gateways,
     hazard_units,
     health,
+    link_pages,
+    links,
+    notifications,
     points,
     problems,
     readings,
@@ -70,6 +74,9 @@ ROUTERS: Final = (
     balance.router,
     daily_balance.router,
     dead_letters.router,
+    contacts.router,
+    notifications.router,
+    links.router,
 )
 
 
@@ -105,7 +112,8 @@ def create_app(
     app.include_router(health.router)
     app.include_router(_documents(app, described))
     pages = console.console_router(console_dist)
-    declarations([pages])
+    declarations([link_pages.router, pages])
+    app.include_router(link_pages.router)
     app.include_router(pages)
     problems.install(app)
     app.add_middleware(BodyLimit)

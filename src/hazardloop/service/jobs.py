@@ -24,6 +24,8 @@ from procrastinate.retry import BaseRetryStrategy
 
 from hazardloop.service import queue_schema
 from hazardloop.service.database import Connection, Pool, open_pool, patient
+from hazardloop.service.notification.delivering import deliver_message
+from hazardloop.service.notification.sending import send_notices
 from hazardloop.service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -50,7 +52,10 @@ class Office:
 
 Task: TypeAlias = Callable[[Office, Mapping[str, Any]], Awaitable[None]]
 
-TASKS: Final[Mapping[str, Task]] = {}
+TASKS: Final[Mapping[str, Task]] = {
+    "send_notices": send_notices,
+    "deliver_message": deliver_message,
+}
 """What can be deferred, by the name that stands in the queue."""
 
 AGAIN_AND_AGAIN: Final[Mapping[str, tuple[str, Task]]] = {}

@@ -66,6 +66,14 @@ class Settings(BaseModel):
     lang: Literal["zh-CN", "en"] = "zh-CN"
     broker_sync: str = Field(default="always", pattern=r"^(always|\d+(ms|s|m))$")
     """Embedded broker only: `always` survives power loss, an interval (`1s`) may cost that."""
+    public_url: str = Field(default="", pattern=r"^(https?://[^\s/?#@]+)?$")
+    """Where phones reach the api, such as https://alarm.example.org; empty = messages bring no
+    link."""
+    notification_file: Path | None = None
+    """YAML file with the mail relay, SMS gateway and WeCom application of the site; docs/notices.md
+    shows one."""
+    notify_private: bool = False
+    """Whether webhooks, gateways and robots may lie in private networks, and speak plain http."""
     kinds_dir: Path | None = None
     """Further device kinds and rules, one YAML file each, beside the built-in ones."""
     dead_letter_days: int = Field(default=90, ge=1)

@@ -75,9 +75,16 @@ class Permitted:
         if permission is not None and permission not in PERMISSIONS:
             raise LookupError(f"no permission is called {permission!r}")
         self.permission = permission
+        self.own = permission == "session.own"
 
-    async def __call__(self, account: Actor) -> Account:
-        """`account`, if its role has the permission; Problem forbidden otherwise."""
+    async def __call__(self, account: Actor, request: Request) -> Account:
+        """`account`, if its role has the permission; Problem forbidden otherwise.
+
+        A session that a link opened reaches the addresses of its case, and its own end.
+        """
+        at = request.path_params.get("case_id")
+        if account.case_id is not None and at != str(account.case_id) and not self.own:
+            raise Problem("forbidden", f"this session is for case {account.case_id} alone")
         if self.permission is None or not account.may(self.permission):
             raise Problem(
                 "forbidden", f"{account.role} may not do this: it takes {self.permission}"

@@ -25,6 +25,7 @@ TAGS: Final = (
     ("figures", "Published figures, recomputed from the ledger."),
     ("live", "Server-sent events; goes with the snapshot `/alarms/open`."),
     ("intake", "What gateways sent that could not be used."),
+    ("notices", "Who is told what, over which channel, and what came of it."),
     ("operation", "Health and metrics."),
 )
 INTRODUCTION: Final = """Telemetry of major hazard sources, tiered alarms, and a disposal loop in

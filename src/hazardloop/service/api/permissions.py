@@ -24,6 +24,10 @@ PERMISSIONS: Final[Mapping[str, frozenset[Role]]] = {
     "cases.attach": DISPOSERS,
     "cases.permit": frozenset({Role.SUPERVISOR}),
     "figures.read": EVERYONE,
+    "contacts.read": EVERYONE - {Role.TESTER},
+    "contacts.write": frozenset({Role.ADMIN, Role.SUPERVISOR}),
+    "notices.read": EVERYONE - {Role.TESTER},
+    "notices.resend": frozenset({Role.ADMIN, Role.SUPERVISOR, Role.OPERATOR}),
 }
 """`cases.step` opens the door; which step who may take then is the table of alarms/lifecycle.py."""
 

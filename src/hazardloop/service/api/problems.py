@@ -29,6 +29,8 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "not_retryable": (409, "This message cannot be taken again"),
     "step_refused": (409, "This step is not allowed now"),
     "overtaken": (409, "Somebody took a step meanwhile"),
+    "still_under_way": (409, "It is still on its way"),
+    "link_used": (410, "This link is no longer valid"),
     "too_large": (413, "Too large"),
     "unsupported_media_type": (415, "This kind of content is not taken"),
     "invalid": (422, "Some of it is not allowed"),

@@ -5,6 +5,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 from hazardloop.alarms.alarm import Actor, Role
 from hazardloop.service.api.permissions import PERMISSIONS
@@ -14,6 +15,8 @@ from hazardloop.service.database import EVERYTHING, Connection
 TOKEN_BYTES: Final = 32
 IDLE: Final = timedelta(minutes=30)
 ABSOLUTE: Final = timedelta(hours=12)
+OF_A_LINK: Final = timedelta(hours=2)
+"""How long a session lasts that a link opened."""
 TOUCH_EVERY: Final = timedelta(minutes=1)
 """How exactly the last use is known: a write for each request would cost more than it tells."""
 
@@ -31,6 +34,8 @@ class Account:
     enterprise: str | None
     """Code of the enterprise of an enterprise user."""
     enterprise_name: str | None
+    case_id: UUID | None = None
+    """The only case that the session reaches, as a link opened it; None: whatever the role may."""
 
     @property
     def scope(self) -> str:
@@ -60,17 +65,19 @@ FIND_USER: Final = f"""
 async def find_user(conn: Connection, username: str) -> tuple[Account, str] | None:
     """The active account of that name and its password hash."""
     row = await fetch_one(conn, FIND_USER, {"username": username})
-    return None if row is None else (_account(row), row["password_hash"])
+    return None if row is None else (account_in(row), row["password_hash"])
 
 
 OPEN_SESSION: Final = """
-    INSERT INTO user_session (token_sha256, user_id, created_at, last_used_at, expires_at)
-    VALUES (%(token)s, %(user_id)s, %(now)s, %(now)s, %(expires_at)s)"""
+    INSERT INTO user_session (token_sha256, user_id, created_at, last_used_at, expires_at, case_id)
+    VALUES (%(token)s, %(user_id)s, %(now)s, %(now)s, %(expires_at)s, %(case_id)s)"""
 FORGET_OLD: Final = "DELETE FROM user_session WHERE expires_at < %(now)s"
 
 
-async def open_session(conn: Connection, account: Account, now: datetime) -> str:
-    """A new token with which `account` is known from now on."""
+async def open_session(
+    conn: Connection, account: Account, now: datetime, case_id: UUID | None = None
+) -> str:
+    """A new token with which `account` is known from now on; given a case, for that one alone."""
     token = secrets.token_urlsafe(TOKEN_BYTES)
     await conn.execute(FORGET_OLD, {"now": now})
     await conn.execute(
@@ -79,14 +86,15 @@ async def open_session(conn: Connection, account: Account, now: datetime) -> str
             "token": hash_of(token),
             "user_id": account.user_id,
             "now": now,
-            "expires_at": now + ABSOLUTE,
+            "expires_at": now + (ABSOLUTE if case_id is None else OF_A_LINK),
+            "case_id": case_id,
         },
     )
     return token
 
 
 FIND_SESSION: Final = f"""
-    SELECT {ACCOUNT_COLUMNS}, s.last_used_at
+    SELECT {ACCOUNT_COLUMNS}, s.last_used_at, s.case_id
       FROM user_session s JOIN user_account u USING (user_id)
            LEFT JOIN enterprise e USING (enterprise_id)
      WHERE s.token_sha256 = %(token)s AND u.active
@@ -104,7 +112,7 @@ async def account_of(conn: Connection, token: str, now: datetime) -> Account | N
         return None
     if row["last_used_at"] < now - TOUCH_EVERY:
         await conn.execute(TOUCH, arguments)
-    return _account(row)
+    return account_in(row)
 
 
 END_SESSION: Final = "DELETE FROM user_session WHERE token_sha256 = %(token)s"
@@ -120,7 +128,8 @@ def hash_of(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def _account(row: dict[str, Any]) -> Account:
+def account_in(row: dict[str, Any]) -> Account:
+    """The account in a row of ACCOUNT_COLUMNS."""
     return Account(
         user_id=row["user_id"],
         username=row["username"],
@@ -130,4 +139,5 @@ def _account(row: dict[str, Any]) -> Account:
         enterprise_id=row["enterprise_id"],
         enterprise=row["enterprise"],
         enterprise_name=row["enterprise_name"],
+        case_id=row.get("case_id"),
     )
