@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from hazardloop.alarms import case_store, ledger_store
+from hazardloop.alarms import case_store, consequences, ledger_store
 from hazardloop.alarms.alarm import Action, Actor, Case, Stage, Step
 from hazardloop.alarms.case_store import Connection
 from hazardloop.alarms.deadlines import DUTIES, PROJECT_DEADLINES, Deadlines, ends_duty
@@ -80,6 +80,7 @@ async def _save(
         }
     await case_store.save_case(conn, after, permit)
     await ledger_store.note_entry(conn, ledger_entry(before, after, step, body))
+    await consequences.of_step(conn, before, after, step)
     await case_store.note_change(conn, after.alarm_id)
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
-from hazardloop.alarms import case_store, hold_store
+from hazardloop.alarms import case_store, consequences, hold_store
 from hazardloop.alarms.alarm import Change, ChangeKind
 from hazardloop.alarms.evaluation import Outcome
 from hazardloop.alarms.memory import CellRow, OpenAlarmRow
@@ -182,6 +182,7 @@ async def record(
     moved = await _settle(connection, by_alarm, raised, worse, registry, now)
     await case_store.open_cases(connection, raised, now)
     await case_store.tighten_deadlines(connection, worse, now)
+    await consequences.of_opening(connection, [*raised, *worse], now)
     marks = await _marks(connection, alarm_ids, now)
     announcements = [
         _announcement(change, version, registry, marks.get(change.alarm_id, UNMARKED))

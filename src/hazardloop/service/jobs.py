@@ -22,6 +22,8 @@ from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager
 from procrastinate.retry import BaseRetryStrategy
 
+from hazardloop.alarms import escalation_store
+from hazardloop.alarms.chasing import chase
 from hazardloop.service import queue_schema
 from hazardloop.service.database import Connection, Pool, open_pool, patient
 from hazardloop.service.notification.delivering import deliver_message
@@ -52,13 +54,29 @@ class Office:
 
 Task: TypeAlias = Callable[[Office, Mapping[str, Any]], Awaitable[None]]
 
+NOW: Final = "SELECT clock_timestamp()"
+
+
+async def escalate(office: Office, arguments: Mapping[str, Any]) -> None:
+    """All levels that are due are told, also those whose own job was lost."""
+    told = 1
+    while told:
+        async with office.pool.connection() as conn:
+            row = await (await conn.execute(NOW)).fetchone()
+            assert row is not None  # one value
+            told = await chase(conn, row[0])
+
+
 TASKS: Final[Mapping[str, Task]] = {
+    escalation_store.TASK: escalate,
     "send_notices": send_notices,
     "deliver_message": deliver_message,
 }
 """What can be deferred, by the name that stands in the queue."""
 
-AGAIN_AND_AGAIN: Final[Mapping[str, tuple[str, Task]]] = {}
+AGAIN_AND_AGAIN: Final[Mapping[str, tuple[str, Task]]] = {
+    "escalate_again": ("* * * * * */10", escalate)
+}
 """What is done at fixed times: cron, with seconds as its sixth column, and what."""
 
 

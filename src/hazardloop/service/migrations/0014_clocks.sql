@@ -18,3 +18,64 @@ GRANT EXECUTE ON FUNCTION defer_jobs, cancel_jobs TO hazardloop_api;
 -- The queue looks for what is due in the order of priority; with a hundred thousand clocks that
 -- are not due yet it needs another way in.
 CREATE INDEX IF NOT EXISTS procrastinate_jobs_due ON procrastinate.procrastinate_jobs (scheduled_at) WHERE status = 'todo';
+
+-- One level of a ladder that a duty climbs while nobody does it. It is planned, and cancelled, in the
+-- transaction that makes it so; it ends once: fired, or cancelled.
+CREATE TABLE escalation (
+    escalation_id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    case_id               uuid NOT NULL REFERENCES disposal_case,
+    enterprise_id         int NOT NULL REFERENCES enterprise,
+    duty                  text NOT NULL CONSTRAINT escalation_duty_known CHECK (duty IN ('sign', 'verify', 'submit', 'review')),
+    party                 text NOT NULL CONSTRAINT escalation_party_known CHECK (party IN ('enterprise', 'authority')),
+    owed_by               text NOT NULL,               -- post that owes the duty
+    tier                  smallint NOT NULL CHECK (tier BETWEEN 1 AND 4),
+    duty_due_at           timestamptz NOT NULL,        -- of the duty; the level follows from it
+    level                 smallint NOT NULL CHECK (level BETWEEN 1 AND 4),
+    post                  text NOT NULL,               -- who is told
+    due_at                timestamptz NOT NULL,
+    planned_at            timestamptz NOT NULL,
+    planned_by_revision   int NOT NULL,
+    job                   bigint,                      -- that will look for it; none yet while a lower level is due first
+    fired_at              timestamptz,
+    late_by               interval GENERATED ALWAYS AS (fired_at - due_at) STORED,
+    receipt               bigint[],                    -- the notices it queued
+    cancelled_at          timestamptz,
+    cancelled_by_revision int,
+    CONSTRAINT escalation_ends_once CHECK (fired_at IS NULL OR cancelled_at IS NULL),
+    CONSTRAINT escalation_never_early CHECK (fired_at >= due_at),
+    CONSTRAINT escalation_cancelled_by_a_step CHECK ((cancelled_at IS NULL) = (cancelled_by_revision IS NULL)),
+    UNIQUE (case_id, duty, party, owed_by, level, tier, duty_due_at, planned_by_revision)
+);
+CREATE INDEX escalation_due ON escalation (due_at) WHERE fired_at IS NULL AND cancelled_at IS NULL;
+CREATE INDEX escalation_job ON escalation (job) WHERE fired_at IS NULL AND cancelled_at IS NULL;
+CREATE FUNCTION refuse_rewritten_escalation() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'case %: escalation % was planned as it is and ends once', OLD.case_id, OLD.escalation_id
+          USING ERRCODE = 'check_violation', CONSTRAINT = 'escalation_stays';
+END $$;
+CREATE TRIGGER escalation_stays BEFORE UPDATE ON escalation FOR EACH ROW
+    WHEN (OLD.fired_at IS NOT NULL OR OLD.cancelled_at IS NOT NULL
+          OR (NEW.case_id, NEW.duty, NEW.party, NEW.owed_by, NEW.tier, NEW.duty_due_at, NEW.level, NEW.post, NEW.due_at,
+              NEW.planned_at, NEW.planned_by_revision)
+             IS DISTINCT FROM
+             (OLD.case_id, OLD.duty, OLD.party, OLD.owed_by, OLD.tier, OLD.duty_due_at, OLD.level, OLD.post, OLD.due_at,
+              OLD.planned_at, OLD.planned_by_revision))
+    EXECUTE FUNCTION refuse_rewritten_escalation();
+CREATE TRIGGER never_deleted BEFORE DELETE OR TRUNCATE ON escalation FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- Waits that a district set itself; where there is none, the project's apply (alarms/escalation.py).
+CREATE TABLE escalation_wait (
+    duty   text NOT NULL CHECK (duty IN ('sign', 'verify', 'submit', 'review')),
+    tier   smallint NOT NULL CHECK (tier BETWEEN 1 AND 4),
+    wait   interval NOT NULL CONSTRAINT escalation_wait_in_bounds CHECK (wait BETWEEN '1 minute' AND '30 days'),
+    set_by text NOT NULL,
+    set_at timestamptz NOT NULL,
+    PRIMARY KEY (duty, tier)
+);
+
+ALTER TABLE escalation ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own_enterprise ON escalation TO hazardloop_api USING (may_see(enterprise_id));
+GRANT SELECT, INSERT (case_id, enterprise_id, duty, party, owed_by, tier, duty_due_at, level, post, due_at, planned_at,
+                      planned_by_revision, job),
+      UPDATE (cancelled_at, cancelled_by_revision) ON escalation TO hazardloop_api;
+GRANT SELECT, INSERT, UPDATE ON escalation_wait TO hazardloop_api;
