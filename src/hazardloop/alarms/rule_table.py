@@ -38,16 +38,6 @@ class PointFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class EffectiveLimit:
-    """A limit that stands at a point, as people are shown it."""
-
-    rule_id: str
-    tier: Tier
-    limit: float
-    direction: Direction
-
-
-@dataclass(frozen=True, slots=True)
 class Profile:
     """What watches the points of one likeness."""
 
@@ -340,21 +330,3 @@ def _limit(direction: Direction, tier: Tier, value: float, deadband: float) -> L
 def _tidy(value: float) -> float:
     """`value` to nine digits: 0.85 of 7 m is 5.95 m, not 5.949999999999999 m."""
     return float(f"{value:.9g}")
-
-
-def effective_limits(table: RuleTable, row: int) -> list[EffectiveLimit]:
-    """The limits that values of this point are compared with, by rule and rising tier."""
-    return _shown(table.rules, table.watches(row))
-
-
-def limits_for(rules: Sequence[Rule], facts: PointFacts) -> list[EffectiveLimit]:
-    """The same for a point that is known by its facts only."""
-    return _shown(rules, watches_of(rules, range(len(rules)), facts)[0])
-
-
-def _shown(rules: Sequence[Rule], watches: Sequence[Watch]) -> list[EffectiveLimit]:
-    return [
-        EffectiveLimit(rules[watch.rule].rule_id, limit.tier, limit.value, watch.direction)
-        for watch in watches
-        for limit in watch.limits
-    ]

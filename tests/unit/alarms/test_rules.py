@@ -15,8 +15,6 @@ from hazardloop.alarms.rule_table import (
     PointFacts,
     RuleTable,
     compile_rules,
-    effective_limits,
-    limits_for,
     selects,
 )
 from hazardloop.alarms.rules import catalogue_rules, check, definition_of, load_rules
@@ -224,6 +222,15 @@ def test_a_rule_selects(select: Select, given: PointFacts, expected: bool) -> No
     assert selects(rule(high(red=1.0), select=select), given) is expected
 
 
+def limits(table: RuleTable, row: int) -> list[tuple[str, str, float]]:
+    """Rule, tier and limit of what watches a point."""
+    return [
+        (table.rules[watch.rule].rule_id, limit.tier.wire, limit.value)
+        for watch in table.watches(row)
+        for limit in watch.limits
+    ]
+
+
 def test_a_limit_in_parts_of_a_tag_follows_each_device() -> None:
     parts = Threshold(high().direction, ((Tier.YELLOW, 0.85),), 0.01, "height_m", 10.0)
     points = [
@@ -234,13 +241,7 @@ def test_a_limit_in_parts_of_a_tag_follows_each_device() -> None:
         point(5, tags={"height_m": -3}),
     ]
     table = compile_rules([rule(parts)], registry(points))
-    assert [effective_limits(table, row)[0].limit for row in range(5)] == [
-        10.2,
-        8.5,
-        5.95,
-        8.5,
-        8.5,
-    ]
+    assert [limits(table, row)[0][2] for row in range(5)] == [10.2, 8.5, 5.95, 8.5, 8.5]
     assert [table.watches(row)[0].limits[0].stay_low for row in range(3)] == [10.08, 8.4, 5.88]
     assert table.problems == (
         "device D-4: tag height_m: 'tall' is no positive number: 10 is used (rule gauge.rule)",
@@ -251,25 +252,20 @@ def test_a_limit_in_parts_of_a_tag_follows_each_device() -> None:
 def test_without_the_tag_and_a_default_there_is_no_limit() -> None:
     parts = Threshold(high().direction, ((Tier.RED, 0.8),), 0.0, "design_pressure_kpa")
     table = compile_rules([rule(parts)], registry([point(1), point(2, tags={parts.of: 500})]))
-    assert effective_limits(table, 0) == []
-    assert effective_limits(table, 1)[0].limit == 400.0
+    assert limits(table, 0) == []
+    assert limits(table, 1) == [("gauge.rule", "red", 400.0)]
 
 
 def test_points_alike_share_their_limits() -> None:
     points = [point(nth, grade=nth % 3, tags={"other": nth}) for nth in range(1, 100)]
     table = compile_rules([rule(high(yellow=1.0), worse_in_grades=(1,))], registry(points))
     assert len(table.profiles.made) == 3
-    assert {each.tier for row in range(99) for each in effective_limits(table, row)} == {2, 3}
+    assert {tier for row in range(99) for _, tier, _ in limits(table, row)} == {"yellow", "orange"}
 
 
-def test_the_limits_shown_without_a_registry_are_those_that_are_compared() -> None:
-    given = point(
-        1, "level", kind="tank", tags={"height_m": 8.0, "tank_kind": "pressurised"}, grade=2
-    )
-    table = compile_rules(RULES, registry([given]))
-    shown = limits_for(RULES, PointFacts("tank", "level", 2, given.tags, "ACME"))
-    assert shown == effective_limits(table, 0)
-    assert [(each.rule_id, each.tier.wire, each.limit) for each in shown] == [
+def test_tags_choose_the_rules_of_a_tank_and_scale_their_limits() -> None:
+    table = site("tank", "level", 2, height_m=8.0, tank_kind="pressurised")
+    assert limits(table, 0) == [
         ("tank.level.high.pressurised", "orange", 6.4),
         ("tank.level.high.pressurised", "red", 6.8),
         ("tank.level.low", "orange", 1.2),
