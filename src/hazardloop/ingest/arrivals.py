@@ -30,7 +30,7 @@ UNNUMBERED: Final = 1 << 3
 """Bit of a kind: these messages carry no number; they are only counted."""
 FATE: Final = 3
 """Bits of a kind that say what came of the message."""
-CHANNELS: Final = frozenset(wire.Channel) - {wire.Channel.STATUS}
+BALANCED: Final = frozenset(wire.Channel) - {wire.Channel.STATUS}
 """Where a gateway sends what is balanced."""
 _SEQ: Final = re.compile(rb'"seq"\s*:\s*(\d{1,18})(?![\d.eE])')
 
@@ -168,7 +168,7 @@ class Senders:
 
     def _look_up(self, topic: bytes) -> int:
         address = wire.address_of(topic)
-        if address is None or address.channel not in CHANNELS:
+        if address is None or address.channel not in BALANCED:
             return 0
         gateway = self._gateways.get(f"{address.enterprise}/{address.gateway}")
         return gateway.gateway_id if gateway else 0

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from hazardloop.devices.readings import Bools, Times
 from hazardloop.ingest import texts
-from hazardloop.ingest.messages import DUP, QOS, RETAIN, Messages, Oversized
+from hazardloop.ingest.messages import DUP, RETAIN, Messages, Oversized
 from hazardloop.ingest.packets import PacketIds
 from hazardloop.ingest.texts import Texts
 
@@ -78,11 +78,6 @@ class Batch:
         """(n,) the last word on its topic from before we subscribed."""
         retained: Bools = self._bits(RETAIN) != 0
         return retained
-
-    @property
-    def qos(self) -> npt.NDArray[np.uint8]:
-        """(n,) 0, 1 or 2."""
-        return (self._bits(QOS) >> 1).astype(np.uint8)
 
     def _bits(self, mask: int) -> npt.NDArray[np.uint8]:
         return np.frombuffer(self.flags, np.uint8) & np.uint8(mask)

@@ -17,7 +17,7 @@ from hazardloop.ingest.texts import Places, Texts, TextTable
 
 CHANNELS: Final = {Channel.TELEMETRY: 0, Channel.BACKFILL: int(Quality.BACKFILL)}
 """What brings readings, and the flags they start with."""
-OURS: Final = 0
+OWN_DIALECT: Final = 0
 """Group of the topics that are in our own dialect."""
 
 
@@ -35,7 +35,7 @@ class Routes:
     current: Bools
     """(gateways,) the tables are right for it; a message of any other is opened by itself."""
     topics: TextTable
-    """(OURS, topic) of those that bring readings in our own dialect; of each gateway `CHANNELS`."""
+    """(OWN_DIALECT, topic) of what brings readings in our own dialect; `CHANNELS` of a gateway."""
     codes: TextTable
     """(place of the gateway, code) of each point that may be reported."""
     rows: Rows
@@ -48,7 +48,7 @@ class Routes:
 
     def find(self, topics: Texts) -> Places:
         """(n,) number of each topic; -1: not one of ours, or of a gateway that changed."""
-        number = self.topics.find(np.full(len(topics), OURS), topics)
+        number = self.topics.find(np.full(len(topics), OWN_DIALECT), topics)
         if not self.current.all():
             number[~self.current[number // len(CHANNELS)]] = -1
         return number
@@ -96,7 +96,7 @@ def _with_tables(registry: Registry, foreign: Mapping[bytes, Reader]) -> Routes:
         for gateway in gateways
         for channel in CHANNELS
     ]
-    ours = np.fromiter((OURS if topic not in foreign else -1 for topic in topics), np.int64)
+    ours = np.fromiter((OWN_DIALECT if topic not in foreign else -1 for topic in topics), np.int64)
     known = [gateway.rows for gateway in gateways]
     group = np.repeat(np.arange(len(known)), np.fromiter(map(len, known), np.int64, len(known)))
     return Routes(

@@ -112,7 +112,6 @@ def test_flags_are_readable_as_columns() -> None:
     )
     batch = gathering.take()
     assert batch.dup.tolist() == [False, False, True, True]
-    assert batch.qos.tolist() == [0, 1, 1, 2]
     assert batch.retained.tolist() == [False, False, True, False]
 
 
