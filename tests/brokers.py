@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HOST = "127.0.0.1"
-START_S = 15.0
+START_S = 60.0
 """How long a broker may take until it accepts connections."""
 
 

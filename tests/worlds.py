@@ -17,6 +17,9 @@ from hazardloop.devices.catalog import shipped_catalog
 
 REPOSITORY = Path(__file__).parents[1]
 
+PATIENCE_S = 120.0
+"""How long what must happen may take on a busy machine; only a failure waits so long."""
+
 DEVICES = {
     "GD-1": "gas_detector",
     "TK-1": "tank",
@@ -101,10 +104,10 @@ def process(
     finally:
         if child.poll() is None:
             child.send_signal(signal.SIGTERM)
-        child.wait(30)
+        child.wait(PATIENCE_S)
 
 
-def eventually(happened: Callable[[], Any], what: str, within_s: float = 30) -> Any:
+def eventually(happened: Callable[[], Any], what: str, within_s: float = PATIENCE_S) -> Any:
     """The first true answer of `happened`; fails when there is none in time."""
     until = time.monotonic() + within_s
     while time.monotonic() < until:

@@ -86,7 +86,7 @@ def worker_killed(scene: Scene) -> None:
     """SIGKILL at any moment of its life: in three of four it works, else it is on its way there."""
     for _ in range(scene.times):
         if scene.chance.random() < 0.75:
-            scene.stage.await_worker(60)
+            scene.stage.await_worker()
         scene.wait(0.1, 2.0 + scene.stage.settle_s)
         scene.stage.kill_worker()
 
@@ -165,10 +165,10 @@ def database_away_with_alarms(scene: Scene) -> None:
             scene.stage.kill_worker()  # the next one cannot start without the database
         (scene.server.thaw if nth % 2 else scene.server.start)()
         if scene.chance.random() < 0.7:
-            scene.stage.await_worker(60)
+            scene.stage.await_worker()
             scene.wait(0.0, 0.3)
             scene.stage.kill_worker()
-        scene.stage.await_worker(60)
+        scene.stage.await_worker()
 
 
 def spool_disk_full(scene: Scene) -> None:
@@ -190,8 +190,8 @@ def spool_disk_full(scene: Scene) -> None:
             scene.server.start()
             if scene.chance.random() < 0.5:
                 scene.stage.kill_worker()
-            scene.stage.await_worker(60)
-            eventually(lambda: _at_rest(scene.stage), "work goes to the database", 60)
+            scene.stage.await_worker()
+            eventually(lambda: _at_rest(scene.stage), "work goes to the database")
             scene.disk.free()
         else:
             scene.disk.free()
@@ -217,7 +217,7 @@ def database_disk_full(scene: Scene) -> None:
             scene.stage.kill_worker()
         scene.disk.free()
         scene.server.revive()
-        scene.stage.await_worker(60)
+        scene.stage.await_worker()
 
 
 def overloaded(scene: Scene) -> None:

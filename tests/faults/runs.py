@@ -93,7 +93,7 @@ def disturbed(
         scene = Scene(stage, server, chance, times, long_s, load, listener, disk or stage, look)
         done.act(scene)
         load.finish(ACKNOWLEDGED_WITHIN_S)
-        stage.await_worker(60)
+        stage.await_worker()
         verdict.await_stored(database, load.messages, still_s)
         found = verdict.judged(
             fault,

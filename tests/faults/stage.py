@@ -82,9 +82,9 @@ class Stage:
         bound_files(self.worker.pid, self.most_bytes)
         self.lives += 1
 
-    def await_worker(self, within_s: float = 40) -> None:
+    def await_worker(self) -> None:
         """Returns when it has subscribed and beats."""
-        eventually(self.works, "the worker works", within_s)
+        eventually(self.works, "the worker works")
 
     def works(self) -> bool:
         """Whether this worker beats, connected; one that ended is started again, as anywhere."""

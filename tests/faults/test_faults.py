@@ -78,7 +78,7 @@ def ready(port: int) -> dict[str, str]:
 def got(port: int, path: str) -> str:
     """The body, whatever the status."""
     try:
-        with urllib.request.urlopen(f"http://{HOST}:{port}/{path}", timeout=20) as answer:
+        with urllib.request.urlopen(f"http://{HOST}:{port}/{path}", timeout=60) as answer:
             return str(answer.read().decode())
     except urllib.error.HTTPError as error:
         return error.read().decode()
@@ -181,7 +181,7 @@ def test_a_session_that_somebody_deleted_is_noticed_and_made_anew(
             thief.sendall(packets.connect(client_id, clean_start=True))
             thief.recv(4)
         lost = "SELECT FROM process_heartbeat WHERE (detail->>'sessions_lost')::int = 1"
-        eventually(lambda: query(own_database, lost), "the heartbeat tells", 30)
+        eventually(lambda: query(own_database, lost), "the heartbeat tells")
         stage.await_worker()
         assert "forgotten our session" in stage.log()
         load = Load(reference.plan, stage.broker.port, for_s=1.0)

@@ -172,7 +172,7 @@ async def test_what_gateways_sent_is_accounted_for_through_kills_and_outages(
         gateway.end()
     wanted = sum(g.sent["numbers"] - g.sent["missing"] - g.sent["rejected"] for g in gateways)
     with at_work(database, broker, home):
-        eventually(lambda: readings(database) >= wanted, f"{wanted} readings stored", 60)
+        eventually(lambda: readings(database) >= wanted, f"{wanted} readings stored")
     await fold(database)
     assert readings(database) == wanted >= 1_500
     for name, gateway in zip(names, gateways, strict=True):

@@ -37,7 +37,7 @@ from hazardloop.service.embedded.supervisor import Supervisor
 from hazardloop.service.gateway_secret import GatewaySecret, hashed
 from tests.brokers import free_port
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 KINDS = ("nats", "mosquitto")
 FIRST, OTHER = hashed("first-secret"), hashed("other-secret")
 

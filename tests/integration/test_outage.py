@@ -81,7 +81,7 @@ def say_all(gateway: Gateway, part: Sequence[Message]) -> None:
 def say_and_wait(database: str, gateway: Gateway, part: Sequence[Message], stored: int) -> None:
     """Afterthoughts go in batches of their own: what a late reading finds depends on the batch."""
     say_all(gateway, part)
-    eventually(lambda: query(database, STORED) == [(stored,)], f"{stored} readings stored", 60)
+    eventually(lambda: query(database, STORED) == [(stored,)], f"{stored} readings stored")
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +235,7 @@ def test_a_backend_that_hangs_is_given_up_and_what_it_does_later_doubles_nothing
             eventually(lambda: "work goes to the spool" in log_of(home), "it is given up")
             say_all(gateway, THIRDS[1][20:])
             eventually(lambda: unrecorded(gateway), "alarms are heard meanwhile")
-        eventually(lambda: query(database, STORED) == [(2 * SENT // 3,)], "drained", 60)
+        eventually(lambda: query(database, STORED) == [(2 * SENT // 3,)], "drained")
         say_and_wait(database, gateway, THIRDS[2], SENT)
         require_as_undisturbed(database, undisturbed)
         require_told_once(gateway, undisturbed)

@@ -11,7 +11,7 @@ import pytest
 from hazardloop.service import worker
 from hazardloop.service.errors import BrokerAbsent, DatabaseAbsent, SchemaWrong
 from hazardloop.service.settings import Settings
-from tests.worlds import eventually, process, query
+from tests.worlds import PATIENCE_S, eventually, process, query
 
 
 async def test_no_database_is_told_with_its_address(home: Path, free_port: int) -> None:
@@ -32,7 +32,7 @@ async def test_no_broker_is_told_and_leaves_no_sign_of_an_unclean_stop(
     monkeypatch.setattr(worker, "BROKER_WITHIN_S", 0.5)
     settings = Settings(home=home, database_url=database, mqtt_url=f"mqtt://127.0.0.1:{free_port}")
     with pytest.raises(BrokerAbsent, match=f"no broker at 127.0.0.1:{free_port}"):
-        await asyncio.wait_for(worker.run_worker(settings), 30)
+        await asyncio.wait_for(worker.run_worker(settings), PATIENCE_S)
     assert not (home / "worker" / "running").exists()
     with psycopg.connect(database) as connection:
         assert connection.execute("SELECT count(*) FROM process_heartbeat").fetchone() == (0,)
@@ -41,7 +41,7 @@ async def test_no_broker_is_told_and_leaves_no_sign_of_an_unclean_stop(
 def test_a_clerk_by_itself_serves_its_figures(database: str, home: Path, free_port: int) -> None:
     def figures() -> str:
         try:
-            with urlopen(f"http://127.0.0.1:{free_port}/metrics", timeout=5) as answer:
+            with urlopen(f"http://127.0.0.1:{free_port}/metrics", timeout=30) as answer:
                 return str(answer.read(), "utf-8")
         except URLError:
             return ""

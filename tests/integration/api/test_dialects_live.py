@@ -153,7 +153,7 @@ def test_a_device_that_is_gone_is_an_alarm(database: str, broker: Broker, home: 
             "SELECT d.code || '.' || p.quantity, tier_now FROM alarm a"
             " JOIN point p USING (point_id) JOIN device d ON d.device_id = p.device_id"
         )
-        eventually(lambda: query(database, alarm) == [("GD-1.in_service", 1)], "it is out", 60)
+        eventually(lambda: query(database, alarm) == [("GD-1.in_service", 1)], "it is out")
 
 
 AT = "at_ms"

@@ -18,6 +18,7 @@ from hazardloop.service import app as app_module
 from hazardloop.service.app import create_app, run_api
 from hazardloop.service.settings import Settings
 from tests.integration.api.world import World, build_world, lines_of
+from tests.worlds import PATIENCE_S
 
 
 @dataclass
@@ -35,7 +36,7 @@ class Server:
         headers = {"Authorization": known.headers["Authorization"]}
         headers |= {"Last-Event-ID": since} if since else {}
         async with (
-            httpx.AsyncClient(base_url=self.url, timeout=20) as client,
+            httpx.AsyncClient(base_url=self.url, timeout=PATIENCE_S) as client,
             client.stream("GET", "/api/v1/stream", headers=headers) as response,
         ):
             assert response.status_code == 200
@@ -61,13 +62,13 @@ class Client:
 
     async def until(self, reached: Callable[[], bool]) -> None:
         """Reads events until then."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while not reached():
                 self.take(*await anext(self.events))
 
     async def drain(self) -> None:
         """Reads to the end of the stream."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             async for event in self.events:
                 self.take(*event)
 
@@ -119,7 +120,7 @@ async def server(
     monkeypatch.setattr(app_module, "create_app", make)
     stop = asyncio.Event()
     serving = asyncio.create_task(run_api(settings, stop=stop))
-    async with asyncio.timeout(20), httpx.AsyncClient() as probe:
+    async with asyncio.timeout(PATIENCE_S), httpx.AsyncClient() as probe:
         while True:
             try:
                 await probe.get(f"http://127.0.0.1:{free_port}/healthz")
@@ -129,7 +130,7 @@ async def server(
     async with await build_world(database, apps[0], utc_now()) as world:
         yield Server(world, f"http://127.0.0.1:{free_port}", stop)
         stop.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await serving
 
 
@@ -283,7 +284,7 @@ async def test_a_client_that_leaves_is_forgotten(server: Server) -> None:
     live = server.world.app.state.site.broadcast
     async with server.stream("operator"):
         assert len(live) == 1
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_S):
         while len(live):
             await asyncio.wait({asyncio.create_task(server.world.seq())})
 
