@@ -16,13 +16,13 @@ from fastapi.routing import APIRoute
 from starlette.middleware.gzip import GZipMiddleware
 
 from hazardloop import __version__
-from hazardloop.devices.catalog import Catalog, read_catalog, shipped_catalog
 from hazardloop.service import database
 from hazardloop.service.api import (
     alarm_system,
     alarms,
     auth,
     balance,
+    connectivity,
     console,
     contacts,
     daily_balance,
@@ -43,6 +43,7 @@ from hazardloop.service.api import (
     points,
     problems,
     readings,
+    required_devices,
     stream,
 )
 from hazardloop.service.api.access import Permitted, declared, public
@@ -54,6 +55,7 @@ from hazardloop.service.api.throttle import Throttle
 from hazardloop.service.errors import ServiceError
 from hazardloop.service.passwords import Passwords
 from hazardloop.service.settings import Settings
+from hazardloop.service.site import known_kinds
 
 PREFIX: Final = "/api/v1"
 ROUTERS: Final = (
@@ -70,6 +72,8 @@ ROUTERS: Final = (
     disposal.router,
     figures.router,
     alarm_system.router,
+    connectivity.router,
+    required_devices.router,
     stream.router,
     balance.router,
     daily_balance.router,
@@ -105,7 +109,7 @@ def create_app(
     )
     app.state.settings = settings
     app.state.clock = clock
-    app.state.kinds = read_kinds(settings).kinds
+    app.state.kinds = known_kinds(settings).kinds
     described = declarations([*ROUTERS, health.router])
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
@@ -161,14 +165,6 @@ def _documents(app: FastAPI, described: dict[str, tuple[APIRoute, Permitted]]) -
         return HTMLResponse(documentation.page(document()))
 
     return router
-
-
-def read_kinds(settings: Settings) -> Catalog:
-    """The kinds of device of this site: those that come with the service, and its own."""
-    kinds = dict(shipped_catalog().kinds)
-    if settings.kinds_dir is not None:
-        kinds |= read_catalog(sorted(settings.kinds_dir.glob("*.yaml"))).kinds
-    return Catalog(kinds)
 
 
 @asynccontextmanager

@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from hazardloop.alarms import figure_store
-from hazardloop.ingest import rollups
+from hazardloop.alarms.rules import catalogue_rules
+from hazardloop.ingest import connectivity, rollups
 from hazardloop.service import balance_chores, heartbeat, jobs
 from hazardloop.service.database import (
     Connection,
@@ -24,6 +25,7 @@ from hazardloop.service.database import (
     require_schema,
 )
 from hazardloop.service.settings import Settings
+from hazardloop.service.site import known_kinds
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +96,7 @@ async def _keep_rollups(settings: Settings) -> None:
             began = time.monotonic()
             await database(rollups.roll)
             await database(figure_store.pack)
+            await database(lambda connection: count_devices(connection, settings))
             dropped = await database(lambda connection: tend_readings(connection, settings))
             took_s = time.monotonic() - began
             if dropped or took_s > BEAT_S:
@@ -101,6 +104,14 @@ async def _keep_rollups(settings: Settings) -> None:
             await asyncio.sleep(ROLL_EVERY_S)
     finally:
         await database.close()
+
+
+async def count_devices(connection: Connection, settings: Settings) -> None:
+    """Counts which devices reported, as far as their readings are summed up."""
+    catalog = known_kinds(settings)
+    looked_at = ((rule.device_kind, rule.quantity) for rule in catalogue_rules(catalog))
+    what = connectivity.watched(catalog, looked_at)
+    await connectivity.tally(connection, what, settings.hour_days)
 
 
 async def tend_readings(connection: Connection, settings: Settings) -> int:
