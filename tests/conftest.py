@@ -1,7 +1,6 @@
 """Real servers for the tests: one PostgreSQL a run, a migrated database a test."""
 
 import asyncio
-import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from hazardloop.service.database import migrate
 from hazardloop.service.embedded.postgres import EmbeddedPostgres
-from tests import brokers
+from tests import brokers, worlds
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 """Name of this process among those that share a run."""
@@ -83,27 +82,11 @@ def template(postgres: str) -> Iterator[str]:
         connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(TEMPLATE)))
 
 
-_numbers = itertools.count(1)
-
-
 @pytest.fixture
 def database(postgres: str, template: str) -> Iterator[str]:
     """Conninfo of a fresh database at the present schema."""
-    name = f"hazardloop_test_{os.getpid()}_{next(_numbers)}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                sql.Identifier(name), sql.Identifier(template)
-            )
-        )
-        yield make_conninfo(postgres, dbname=name)
-        # WITH (FORCE) may not end an autovacuum of the superuser's; a plain DROP asks it to leave.
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = %s AND backend_type = 'client backend'",
-            [name],
-        )
-        connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
+    with worlds.cloned(postgres, template) as conninfo:
+        yield conninfo
 
 
 @pytest.fixture

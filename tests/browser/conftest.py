@@ -2,11 +2,10 @@
 
 import itertools
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,8 +16,6 @@ import paho.mqtt.client as paho
 import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from hazardloop.service.api.access import COOKIE
 from hazardloop.service.passwords import hash_password
@@ -127,7 +124,7 @@ def town(postgres: str, template: str, tmp_path_factory: pytest.TempPathFactory)
     """Broker, database, worker and api with their people and devices, for the tests of a module."""
     home = tmp_path_factory.mktemp("town")
     with ExitStack() as stack:
-        database = stack.enter_context(fresh_database(postgres, template))
+        database = stack.enter_context(worlds.cloned(postgres, template))
         (home / "broker").mkdir()
         broker = stack.enter_context(mosquitto(home / "broker"))
         people(database)
@@ -144,16 +141,6 @@ def town(postgres: str, template: str, tmp_path_factory: pytest.TempPathFactory)
         here.start_api()
         eventually(lambda: _listening(database), "the worker listens")
         yield here
-
-
-@contextmanager
-def fresh_database(postgres: str, template: str) -> Iterator[str]:
-    """Conninfo of a database at the present schema, for as long as the block runs."""
-    names = sql.Identifier(f"hazardloop_browser_{os.getpid()}"), sql.Identifier(template)
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
-        yield make_conninfo(postgres, dbname=f"hazardloop_browser_{os.getpid()}")
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(names[0]))
 
 
 def _listening(database: str) -> bool:

@@ -272,7 +272,9 @@ class DatabaseServer:
         name = f"{template}_{next(_numbers)}"
         with self._administration() as connection:
             where = f" TABLESPACE {disk}" if disk else ""
-            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"{where}')
+            connection.execute(
+                f'CREATE DATABASE "{name}" TEMPLATE "{template}"{where} STRATEGY file_copy'
+            )
         return make_conninfo(self.conninfo, dbname=name)
 
     @contextmanager

@@ -1,7 +1,6 @@
 """What the database refuses, whoever asks: requests with the API's rights, and the service."""
 
 import asyncio
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,11 +9,11 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from psycopg import AsyncConnection, sql
-from psycopg.conninfo import make_conninfo
+from psycopg import AsyncConnection
 
 from hazardloop.alarms.alarm import Stage, Tier
 from hazardloop.alarms.lifecycle import TRANSITIONS
+from tests import worlds
 from tests.cases import RAISED_AT, Desk, clear_signal, found_district, open_case
 
 STANDING = (
@@ -37,14 +36,8 @@ class Archive:
 
 @pytest.fixture(scope="module")
 def archive(postgres: str, template: str) -> Iterator[Archive]:
-    name = sql.Identifier(f"hazardloop_forgeries_{os.getpid()}")
-    with psycopg.connect(postgres, autocommit=True) as admin:
-        admin.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(name, sql.Identifier(template))
-        )
-        conninfo = make_conninfo(postgres, dbname=name.as_string().strip('"'))
+    with worlds.cloned(postgres, template) as conninfo:
         yield Archive(conninfo, asyncio.run(_fill(conninfo)))
-        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
 async def _fill(conninfo: str) -> dict[Stage, UUID]:

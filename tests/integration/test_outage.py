@@ -13,8 +13,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from hazardloop.service.database import migrate
 from hazardloop.service.embedded.postgres import EmbeddedPostgres
@@ -91,20 +89,16 @@ def undisturbed(
     """The alarm history that the messages give when nothing happens."""
     folder = tmp_path_factory.mktemp("undisturbed")
     (folder / "broker").mkdir()
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("CREATE DATABASE undisturbed TEMPLATE {}").format(sql.Identifier(template))
-        )
-    database = make_conninfo(postgres, dbname="undisturbed")
-    worlds.register(database, DEVICES)
-    with (
-        mosquitto(folder / "broker") as broker,
-        at_work(database, broker, folder / "home"),
-        gateway_at(broker) as gateway,
-    ):
-        for nth, part in enumerate(THIRDS, 1):
-            say_and_wait(database, gateway, part, nth * SENT // 3)
-    history = query(database, HISTORY)
+    with worlds.cloned(postgres, template) as database:
+        worlds.register(database, DEVICES)
+        with (
+            mosquitto(folder / "broker") as broker,
+            at_work(database, broker, folder / "home"),
+            gateway_at(broker) as gateway,
+        ):
+            for nth, part in enumerate(THIRDS, 1):
+                say_and_wait(database, gateway, part, nth * SENT // 3)
+        history = query(database, HISTORY)
     assert len(history) >= 3 * 4 * 3
     assert sum(row[7] for row in history) >= 3  # found late
     return history
