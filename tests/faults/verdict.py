@@ -17,13 +17,14 @@ STORED: Final = """
       FROM reading r JOIN point p USING (point_id) JOIN device d ON d.device_id = p.device_id
      WHERE NOT d.internal"""
 
+# A latch is handed on when the next alarm is recorded, by the clock: no change of the signal.
 HISTORY: Final = """
     SELECT d.code || '.' || p.quantity, a.rule_id, a.raised_at, a.cleared_at, a.tier, a.tier_now,
            a.found_late, array_agg(c.change || ' ' || c.tier || ' ' || c.value || ' ' ||
                                    c.changed_at ORDER BY c.version)
       FROM alarm a JOIN alarm_change c USING (alarm_id)
       JOIN point p ON p.point_id = a.point_id JOIN device d ON d.device_id = p.device_id
-     WHERE NOT d.internal
+     WHERE NOT d.internal AND c.change <> 'reset'
      GROUP BY a.alarm_id, d.code, p.quantity ORDER BY 1, 2, 3"""
 
 ONCE: Final = """
@@ -44,7 +45,7 @@ PROGRESS: Final = """
 
 ANNOUNCED: Final = """
     SELECT alarm_id::text, c.version FROM alarm_change c JOIN alarm USING (alarm_id)
-      JOIN device USING (device_id) WHERE NOT internal"""
+      JOIN device USING (device_id) WHERE NOT internal AND c.change <> 'reset'"""
 
 LETTERS: Final = "SELECT reason, payload FROM dead_letter"
 

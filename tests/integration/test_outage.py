@@ -4,12 +4,15 @@ import asyncio
 import json
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
 
 import psycopg
 import pytest
@@ -58,11 +61,15 @@ SENT = len({(at, code) for part in THIRDS for at, values in part for code in val
 """Readings, each counted once."""
 TOLD_AGAIN = sum(len(values) for part in THIRDS for _, values in part) - SENT
 
+# A latch is handed on when the next alarm is recorded, by the clock: no change of the signal.
 HISTORY = """
-    SELECT alarm_id, point_id, rule_id, raised_at, cleared_at, tier, tier_now, found_late, version,
-           (SELECT array_agg((c.version, c.change, c.tier, c.changed_at)::text ORDER BY c.version)
-              FROM alarm_change c WHERE c.alarm_id = alarm.alarm_id)
-      FROM alarm WHERE rule_id NOT LIKE '%%platform%%' ORDER BY raised_at, alarm_id"""
+    SELECT alarm_id, point_id, rule_id, raised_at, cleared_at, tier, tier_now, found_late,
+           cardinality(told.changes), told.changes
+      FROM alarm, LATERAL (
+           SELECT array_agg((c.version, c.change, c.tier, c.changed_at)::text ORDER BY c.version)
+             FROM alarm_change c WHERE c.alarm_id = alarm.alarm_id AND c.change <> 'reset'
+           ) AS told (changes)
+      WHERE rule_id NOT LIKE '%%platform%%' ORDER BY raised_at, alarm_id"""
 
 
 def say(gateway: Gateway, part: Sequence[Message]) -> None:
@@ -264,6 +271,84 @@ def test_a_worker_killed_in_the_outage_and_while_it_drains_loses_and_doubles_not
             say_and_wait(database, gateway, THIRDS[2], SENT)
             eventually(lambda: spooled(home)["asides"] == 0, "all is judged")
             require_as_undisturbed(database, undisturbed)
+
+
+def test_a_worker_killed_twice_in_the_outage_goes_on_raising_alarms(
+    server: EmbeddedPostgres,
+    broker: Broker,
+    home: Path,
+    free_port: int,
+    undisturbed: list[tuple[Any, ...]],
+) -> None:
+    database, part = server.conninfo, THIRDS[1]
+    in_outage = [row for row in undisturbed if ms(row[3]) >= START_MS + 200_000 and not row[7]]
+    in_outage = [row for row in in_outage if ms(row[3]) < START_MS + 400_000]
+    api = worlds.process("api", home, database_url=database, api_port=free_port)
+    with ExitStack() as stack, gateway_at(broker) as gateway, api:
+        gateway.listen("hl/v1/E1/alarm")
+        with at_work(database, broker, home) as worker:
+            say_and_wait(database, gateway, THIRDS[0], SENT // 3)
+            eventually(lambda: readiness(free_port).get("ready"), "all is ready")
+            lose(server)
+            for life, piece in enumerate((part[:60], part[60:120], part[120:])):
+                told = len(unrecorded(gateway))
+                say_all(gateway, piece)
+                eventually(lambda: len(unrecorded(gateway)) > told, "an alarm is heard")  # noqa: B023
+                if life == 2:
+                    break
+                eventually(
+                    lambda: log_of(home).count("INFO worker snapshot ") > life,  # noqa: B023
+                    "a snapshot stands",
+                )
+                worker.send_signal(signal.SIGKILL)
+                worker.wait()
+                worker = stack.enter_context(worker_in(database, broker, home))
+                eventually(
+                    lambda: log_of(home).count("started from the snapshot") == life + 1,  # noqa: B023
+                    "it works without the database",
+                )
+        eventually(
+            lambda: {body["id"] for body in unrecorded(gateway)} == {str(r[0]) for r in in_outage},
+            "every alarm of the outage is heard",
+        )
+        assert [file.stat().st_mode & 0o777 for file in snapshots_of(home)] == [0o600]
+        assert re.search(r"started from the snapshot of [-0-9: ]+, database away", log_of(home))
+        parts = readiness(free_port)["parts"]
+        assert parts["database"] == "does not answer: start PostgreSQL"
+        assert re.fullmatch(
+            r"ok: alarms go out unrecorded; started from the snapshot of [-0-9: ]+, database away",
+            parts["worker"],
+        )
+        assert re.match(r"ok: \d+ readings wait to be recorded", parts["spool"])
+        bring_back(server)
+        eventually(lambda: readiness(free_port).get("ready"), "all is ready again")
+        eventually(lambda: "the database confirms the snapshot" in log_of(home), "confirmed", 60)
+        say_and_wait(database, gateway, THIRDS[2], SENT)
+        require_as_undisturbed(database, undisturbed)
+        assert snapshots_of(home) == []
+
+
+def readiness(port: int) -> dict[str, Any]:
+    """What /readyz answers; empty while nobody does."""
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as answer:
+            return dict(json.load(answer))
+    except HTTPError as error:
+        return dict(json.load(error))
+    except URLError:
+        return {}
+
+
+def snapshots_of(home: Path) -> list[Path]:
+    return list((home / "worker").glob("known-*.snapshot"))
+
+
+@contextmanager
+def worker_in(database: str, broker: Broker, home: Path) -> Iterator[Any]:
+    with worlds.process(
+        "worker", home, database_url=database, mqtt_url=broker.url, batch_ms=20
+    ) as worker:
+        yield worker
 
 
 def test_a_worker_that_is_to_stop_in_an_outage_leaves_a_filled_spool(

@@ -1,6 +1,7 @@
 """What a worker says when something it needs is not there."""
 
 import asyncio
+import signal
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -9,15 +10,31 @@ import psycopg
 import pytest
 
 from hazardloop.service import worker
-from hazardloop.service.errors import BrokerAbsent, DatabaseAbsent, SchemaWrong
+from hazardloop.service.errors import BrokerAbsent, SchemaWrong
 from hazardloop.service.settings import Settings
+from hazardloop.service.spool_state import said_in, state_file
 from tests.worlds import PATIENCE_S, eventually, process, query
 
 
-async def test_no_database_is_told_with_its_address(home: Path, free_port: int) -> None:
-    settings = Settings(home=home, database_url=f"postgresql://x@127.0.0.1:{free_port}/x")
-    with pytest.raises(DatabaseAbsent, match=rf"127.0.0.1:{free_port} \(Connection refused\)"):
-        await worker.run_worker(settings)
+def test_without_database_and_snapshot_it_says_what_it_waits_for(
+    home: Path, free_port: int
+) -> None:
+    nowhere = f"postgresql://x@127.0.0.1:{free_port}/x"
+    damaged = home / "worker" / "known-1.snapshot"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("left over, and nothing that stands")
+    with process("worker", home, database_url=nowhere) as worker:
+        state = eventually(lambda: said_in(state_file(home)), "it says how it stands")
+        assert state["waiting"].startswith("there is no snapshot to start from (nothing waits in")
+        assert f"127.0.0.1:{free_port} (Connection refused): start PostgreSQL" in state["away"]
+        log = (home / "worker.log").read_text()
+        assert "ERROR worker waiting for the database" in log
+        assert state["waiting"] in log
+        assert f"no database at 127.0.0.1:{free_port}" in log
+        assert not damaged.exists()
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(30) == 0
+    assert "Traceback" not in (home / "worker.log").read_text()
 
 
 async def test_a_database_without_the_schema_is_told_to_migrate(database: str, home: Path) -> None:

@@ -174,7 +174,7 @@ def carry_over(
         getattr(carried, column)[known] = getattr(memory, column)[old_rows[known]]
     if touched is not None:
         _keep_untouched(old_table, memory, new_table, carried, touched)
-    cells, alarms, finds = _told(old_table, memory)
+    cells, alarms, finds = told(old_table, memory)
     _recall(new_table, carried, cells, alarms, finds)
     carried.orphans += memory.orphans
     carried.leftovers += memory.leftovers
@@ -217,7 +217,7 @@ def _parted(
     return found, left
 
 
-def _told(
+def told(
     table: RuleTable, memory: Memory
 ) -> tuple[list[CellRow], list[OpenAlarmRow], list[OpenAlarmRow]]:
     """All that is remembered, in ids: cells, open alarms, late finds."""

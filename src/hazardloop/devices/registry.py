@@ -127,6 +127,11 @@ class RowOf:
             return int(self._rows[at])
         return default
 
+    @property
+    def rows(self) -> Rows:
+        """(m,) the rows of all its points, by rising point_id."""
+        return self._rows
+
     def many(self, point_id: npt.NDArray[np.integer[Any]]) -> Rows:
         """(m,) the row of each of these points; -1 where there is none."""
         if len(self._ids) == 0:

@@ -13,14 +13,14 @@ After a gap (gap_s without a reading) nothing but RATE is concluded from what wa
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from hazardloop.devices.catalog import Plausible
-from hazardloop.devices.readings import BAD, Bools, Floats, Quality, Readings
+from hazardloop.devices.readings import BAD, Bools, Floats, Quality, Readings, Rows
 
 Places: TypeAlias = npt.NDArray[np.intp]
 
@@ -148,6 +148,11 @@ def with_room(courses: Courses, points: int) -> Courses:
         column = getattr(courses, name)
         getattr(roomy, name)[: len(column)] = column
     return roomy
+
+
+def of_rows(courses: Courses, rows: Rows) -> Courses:
+    """A copy of the courses of these rows, in this order."""
+    return Courses(*(getattr(courses, each.name)[rows] for each in fields(Courses)))
 
 
 def _by_point(row: npt.NDArray[np.int32], judged: Places) -> tuple[Places, Places]:

@@ -51,7 +51,19 @@ SCHEMA: Final = """
         untold INTEGER NOT NULL, body BLOB NOT NULL);
     CREATE TABLE IF NOT EXISTS refused (
         refused_us INTEGER NOT NULL, queue TEXT NOT NULL, position INTEGER NOT NULL,
-        why TEXT NOT NULL, body BLOB NOT NULL);"""
+        why TEXT NOT NULL, body BLOB NOT NULL);
+    CREATE TABLE IF NOT EXISTS standing (
+        name TEXT PRIMARY KEY, position INTEGER NOT NULL);"""
+# `standing`: a file beside that tells what was known when the work of that position was spooled;
+# its row goes in the very transaction in which a later work leaves the queue.
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A file that, with the works behind `position`, tells all that is known."""
+
+    name: str
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +136,9 @@ class Spool:
         self._told: set[int] = set()
         """Works that were told of, which the file does not know yet."""
         self.fill = Fill()
+        self.standing: Standing | None = None
+        self.position = 0
+        """Of the work that was spooled last, be it recorded or not."""
 
     def id_of(self, queue: str) -> UUID:
         """Under which the database notes how far this queue is recorded."""
@@ -153,9 +168,19 @@ class Spool:
         """The positions of these rows, all of them on the disk. SpoolFull: none of them is."""
         return await self._do(lambda: self._append(news))
 
-    async def head(self, queue: str, rows: int, most_bytes: int) -> list[Piece]:
-        """The first pieces of a queue: one at least if there is one, and within the bounds."""
-        return await self._do(lambda: self._head(queue, rows, most_bytes))
+    async def head(self, queue: str, rows: int, most_bytes: int, after: int = 0) -> list[Piece]:
+        """The first pieces of a queue, behind that position: one at least if there is one, and
+        within the bounds.
+        """
+        return await self._do(lambda: self._head(queue, rows, most_bytes, after))
+
+    async def stand(self, standing: Standing) -> bool:
+        """Whether that file stands from now on, in the place of any other.
+
+        Not if a work behind its position has left the queue, or none is in it any more. SpoolFull:
+        there is no room to note it.
+        """
+        return await self._do(lambda: self._stand(standing))
 
     async def drop(self, queue: str, through: int) -> None:
         """Removes the pieces up to this position."""
@@ -205,6 +230,10 @@ class Spool:
                 name: UUID(text) for name, text in file.execute("SELECT name, spool_id FROM queue")
             }
             self._count(file)
+            for row in file.execute("SELECT name, position FROM standing"):
+                self.standing = Standing(*row)
+            last = "SELECT seq FROM sqlite_sequence WHERE name = 'works'"
+            self.position = next((seq for (seq,) in file.execute(last)), 0)
         except BaseException:
             file.close()
             raise
@@ -247,6 +276,8 @@ class Spool:
         fill.readings += sum(new.readings for new in news)
         fill.bytes += size
         fill.oldest_us = fill.oldest_us or now_us
+        for new, position in zip(news, positions, strict=True):
+            self.position = position if new.queue == WORKS else self.position
         return positions
 
     def _require_room(self, size: int) -> None:
@@ -275,9 +306,9 @@ class Spool:
         ((value,),) = self._file.execute(f"PRAGMA {name}")
         return int(value)
 
-    def _head(self, queue: str, rows: int, most_bytes: int) -> list[Piece]:
+    def _head(self, queue: str, rows: int, most_bytes: int, after: int) -> list[Piece]:
         assert self._file is not None
-        after = self._gone[queue]
+        after = max(after, self._gone[queue])
         sizes = self._file.execute(
             f"SELECT position, length(body) FROM {queue} WHERE position > ?"
             " ORDER BY position LIMIT ?",
@@ -320,12 +351,43 @@ class Spool:
         self._gone[queue] = max(self._gone[queue], through)
         if queue == WORKS:
             self._told = {position for position in self._told if position > through}
+        fallen = queue == WORKS and self._falls(through, counts[0])
+
+        def delete(file: sqlite3.Connection) -> None:
+            file.execute(f"DELETE FROM {queue} WHERE position <= ?", [through])
+            if fallen:
+                file.execute("DELETE FROM standing")
+
         with suppress(SpoolFull):  # deleted with what is dropped next, or by the next worker
-            self._write(
-                lambda file: file.execute(f"DELETE FROM {queue} WHERE position <= ?", [through])
-            )
+            self._write(delete)
             self.fill.full = ""
         self._discount(queue, *counts)
+        if fallen:
+            self._fall()
+
+    def _falls(self, through: int, works: int) -> bool:
+        """Whether what stands does not any more once so many works, up to there, are dropped."""
+        standing = self.standing
+        return standing is not None and (through > standing.position or works >= self.fill.works)
+
+    def _fall(self) -> None:
+        """Removes the file that stood; without room for the row to go, that alone must do."""
+        if self.standing is not None:
+            (self.path.parent / self.standing.name).unlink(missing_ok=True)
+        self.standing = None
+
+    def _stand(self, standing: Standing) -> bool:
+        if self._gone[WORKS] > standing.position or not self.fill.works:
+            return False
+
+        def replace(file: sqlite3.Connection) -> None:
+            file.execute("DELETE FROM standing")
+            file.execute("INSERT INTO standing VALUES (?, ?)", [standing.name, standing.position])
+
+        self._write(replace)
+        self._fall()
+        self.standing = standing
+        return True
 
     def _refuse(self, queue: str, position: int, why: str) -> None:
         def move(file: sqlite3.Connection) -> None:
@@ -335,9 +397,14 @@ class Spool:
                 [time.time_ns() // 1000, queue, why, position],
             )
             file.execute(f"DELETE FROM {queue} WHERE position = ?", [position])
+            if fallen:
+                file.execute("DELETE FROM standing")
 
         rows, readings, _ = self._counts(f"FROM {queue} WHERE position = ?", [position])
+        fallen = queue == WORKS and self._falls(position, rows)
         self._write(move)
+        if fallen:
+            self._fall()
         self._discount(queue, rows, readings, 0)
         self.fill.refused += rows
 

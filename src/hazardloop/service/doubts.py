@@ -9,6 +9,7 @@ from hazardloop.devices.readings import Floats, Quality, Readings, Rows, Times
 from hazardloop.devices.registry import Registry
 from hazardloop.ingest import quality
 from hazardloop.ingest.clocks import Clocks, Stamps
+from hazardloop.ingest.quality import Courses
 from hazardloop.ingest.store import Newest
 from hazardloop.service.self_watch import SelfWatch
 
@@ -38,6 +39,16 @@ class Doubts:
         for (gateway_id, quantity), row in registry.own.items():
             if quantity == CLOCK and np.isfinite(newest[row]):
                 self._clocks.remember(gateway_id, float(newest[row]) * 1e6)
+
+    def kept(self) -> tuple[Courses, Floats]:
+        """The courses by row, and us that each clock is off by gateway_id: not to be changed."""
+        return self._courses, self._clocks.offset
+
+    def resume(self, courses: Courses, offsets: Floats) -> None:
+        """Goes on with what `kept` gave; windows of clocks begin anew."""
+        self._courses = courses
+        for gateway_id in np.flatnonzero(np.isfinite(offsets)).tolist():
+            self._clocks.remember(gateway_id, float(offsets[gateway_id]))
 
     def watched(self, registry: Registry) -> Rows:
         """Ids of the points whose course is looked at."""

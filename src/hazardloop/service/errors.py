@@ -35,3 +35,7 @@ class FileTooLarge(Exception):
 
 class BrokerAbsent(ServiceError):
     """The broker does not answer or refuses us."""
+
+
+class SnapshotUnusable(ServiceError):
+    """There is no snapshot that a worker could start from; the message says why."""

@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 
 from hazardloop.alarms import evaluation
+from hazardloop.alarms import store as alarm_store
 from hazardloop.alarms.annunciation import Annunciator
 from hazardloop.alarms.memory import Memory, carry_over
 from hazardloop.devices import store as registry_store
@@ -44,9 +45,11 @@ from hazardloop.service.doubts import Doubts
 from hazardloop.service.errors import DatabaseAway
 from hazardloop.service.herald import Herald
 from hazardloop.service.keeping import Keeper
+from hazardloop.service.known import as_recorded, still
 from hazardloop.service.self_watch import SelfWatch
 from hazardloop.service.sink import Kept, Sink
 from hazardloop.service.site import Site, bring_up_to_date, with_renewed_routes
+from hazardloop.service.snapshots import Snapshots
 from hazardloop.service.work import Aside, Work, aside_of
 
 log = logging.getLogger(__name__)
@@ -80,6 +83,9 @@ class Worker:
     self_watch: SelfWatch
     doubts: Doubts
     spool: Spool
+    snapshots: Snapshots
+    from_snapshot: str = ""
+    """Where we began with a snapshot that the database has not confirmed yet: of when, and why."""
     sink: Sink = field(init=False)
     herald: Herald = field(init=False)
     settling: bool = False
@@ -114,9 +120,16 @@ class Worker:
                 await self.settle(self._unsettled_s(settle_s), stop, batch)
             elif batch is not None:
                 await self.ahead.put(await self.work_of([batch]))
+            if self.snapshots.due(self.site.registry):
+                await self._take_snapshot()
             if time.monotonic() >= next_tick:
                 next_tick = time.monotonic() + TICK_S
                 await self._tick()
+
+    async def _take_snapshot(self) -> None:
+        """Of what is known once all that was evaluated is durable; written beside the stream."""
+        await self.ahead.join()
+        self.snapshots.begin(self.site, still(self.memory, self.newest, self.doubts))
 
     def _unsettled_s(self, settle_s: float) -> float:
         """How much of that time is left since the broker has us back."""
@@ -164,6 +177,7 @@ class Worker:
 
     async def close(self) -> None:
         """Lets go of the database."""
+        await self.snapshots.close()
         await self.keeper.close()
         await self.asking.close()
 
@@ -344,6 +358,24 @@ class Worker:
         await self._take_again()
         if self.herald.untold:
             await self.herald.tell_untold(self.site.registry)
+        if self.from_snapshot and self.sink.direct and not self.spool.fill.rows:
+            await self._confirm()
+
+    async def _confirm(self) -> None:
+        """Compares what came of a snapshot with the database, whose word counts."""
+        await self.ahead.join()
+        try:
+            rows = await self.asking(alarm_store.load_memory, ASK_WITHIN_S)
+        except DatabaseAway as error:
+            self.sink.lost(str(error))
+            return
+        recorded = as_recorded(self.site, self.memory, *rows)
+        if recorded is None:
+            log.info("the database confirms the snapshot", extra={"limits": len(rows[0])})
+        else:
+            log.error("the database knew otherwise than the snapshot: its word counts")
+            self.memory = recorded
+        self.from_snapshot = ""
 
     async def follow_registry(self, database: SteadyConnection) -> None:
         """Takes over what changes in the registry, soon after it did; until cancelled."""

@@ -34,7 +34,8 @@ class Signs:
         """Says how the spool stands where it can be read without the database; for ever."""
         while True:
             worker = self.worker
-            state = spool_state.told(worker.spool, worker.sink.away) | {"broker": self._broker()}
+            state = spool_state.told(worker.spool, worker.sink.away)
+            state |= {"broker": self._broker(), "from_snapshot": worker.from_snapshot}
             await asyncio.to_thread(spool_state.publish, state, self.state_file)
             metrics.ACK_LAG.set(worker.subscription.state.unacknowledged)
             metrics.SESSIONS_LOST.set(worker.subscription.state.sessions_lost)

@@ -51,6 +51,13 @@ async def load_site(connection: Connection, settings: Settings) -> Site:
     rules = catalogue_rules(catalog)
     versions = await alarm_store.keep_rule_versions(connection, rules)
     registry = await registry_store.load_registry(connection, catalog)
+    return site_of(catalog, rules, versions, registry)
+
+
+def site_of(
+    catalog: Catalog, rules: tuple[Rule, ...], versions: dict[str, int], registry: Registry
+) -> Site:
+    """The district of these parts."""
     table = compile_rules(rules, registry, versions)
     _warn(table)
     return Site(

@@ -1,7 +1,6 @@
 """A worker's life: what it needs before it can work, and how it stops."""
 
 import asyncio
-import gc
 import hashlib
 import logging
 import os
@@ -14,10 +13,6 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from hazardloop.alarms.annunciation import Annunciator, BrokerAddress
-from hazardloop.alarms.memory import Memory
-from hazardloop.alarms.store import Announcement
-from hazardloop.devices import own_devices
-from hazardloop.devices.readings import Times
 from hazardloop.devices.wire import Channel, sparkplug_filters, uplink_filter, uplink_filters
 from hazardloop.ingest.batching import BatchLimits
 from hazardloop.ingest.letters import Quota
@@ -25,19 +20,16 @@ from hazardloop.ingest.options import SubscriptionOptions
 from hazardloop.ingest.spool import Spool
 from hazardloop.ingest.subscription import Subscription
 from hazardloop.service import spool_state
-from hazardloop.service.database import BriskConnection, SteadyConnection, connect, require_schema
-from hazardloop.service.doubts import Doubts
+from hazardloop.service.database import BriskConnection, SteadyConnection
 from hazardloop.service.draining import PATIENCE_S, Drain
-from hazardloop.service.errors import BrokerAbsent, DatabaseAbsent, DatabaseAway
+from hazardloop.service.errors import BrokerAbsent
 from hazardloop.service.keeping import Keeper
 from hazardloop.service.pipeline import Worker
-from hazardloop.service.remembering import remembered
 from hazardloop.service.self_watch import SelfWatch
 from hazardloop.service.settings import Settings
 from hazardloop.service.signs import Signs
-from hazardloop.service.sink import Sink
-from hazardloop.service.site import Site, known_kinds, load_site
-from hazardloop.service.work import Aside, Work
+from hazardloop.service.snapshots import Snapshots
+from hazardloop.service.starting import Start, started
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +42,8 @@ BROKER_WITHIN_S: Final = 20.0
 async def run_worker(settings: Settings) -> None:
     """Works until SIGTERM or SIGINT; a part that dies takes the worker down.
 
-    Raises DatabaseAbsent, SchemaWrong or BrokerAbsent at the start; later it waits for them.
+    Waits for a database that is away, unless its snapshot says all that it must know. Raises
+    SchemaWrong or BrokerAbsent at the start; later it waits for the broker, too.
     """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -60,66 +53,32 @@ async def run_worker(settings: Settings) -> None:
     )
     await spool.open()
     try:
-        async with await connect(settings.database_url, "worker-start") as connection:
-            await require_schema(connection)
-            await own_devices.ensure(connection, known_kinds(settings).kinds)
-            site = await load_site(connection, settings)
-            await _record_spooled(settings, spool, site)  # else we would not remember all we knew
-            known = await remembered(connection, site)
-        gc.collect()
-        gc.freeze()  # registry and rules live long; no need to walk them again and again
-        await _work(settings, site, *known, spool, stop)
+        start = await started(settings, spool, stop)
+        if start is not None:
+            await _work(settings, start, spool, stop)
     finally:
         await spool.close()
 
 
-async def _record_spooled(settings: Settings, spool: Spool, site: Site) -> None:
-    """Records what the worker before us left in the spool. DatabaseAbsent: it went away again."""
-    if not spool.fill.works:
-        return
-    log.info("spool of an earlier run", extra={"readings": spool.fill.readings})
-    keeper = Keeper(settings.database_url, "worker-drain", PATIENCE_S)
-
-    async def leave_in_outbox(_announcements: list[Announcement]) -> None:
-        """There is nobody yet who could announce."""
-
-    async def nothing(_aside: Aside) -> Work:
-        raise AssertionError("asides are judged when all is remembered")
-
-    sink = Sink(keeper, spool, nothing)
-    try:
-        await Drain(sink, keeper, lambda: site.registry, leave_in_outbox, 0).empty()
-    except DatabaseAway as error:
-        raise DatabaseAbsent(f"the database went away: {error}") from error
-    finally:
-        await keeper.close()
-
-
-async def _work(
-    settings: Settings,
-    site: Site,
-    memory: Memory,
-    newest: Times,
-    doubts: Doubts,
-    spool: Spool,
-    stop: asyncio.Event,
-) -> None:
+async def _work(settings: Settings, start: Start, spool: Spool, stop: asyncio.Event) -> None:
     annunciator = Annunciator(_broker_address(settings))
     options = _subscription_options(settings)
     kept = _Kept(settings.home / "worker" / "subscribed", options)
     subscription = Subscription(options, had_session=kept.before)
     database = settings.database_url
     worker = Worker(
-        site,
-        memory,
-        newest,
+        start.site,
+        start.memory,
+        start.seen,
         subscription,
         annunciator,
         BriskConnection(database, "worker-ask"),
         Keeper(database),
-        SelfWatch(site.registry, site.catalog),
-        doubts,
+        SelfWatch(start.site.registry, start.site.catalog),
+        start.doubts,
         spool,
+        Snapshots(spool, settings.spool_reserve_bytes),
+        from_snapshot=start.from_snapshot,
         quota=Quota(settings.dead_letters_per_minute),
     )
     drain = Drain(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hazardloop.ingest.errors import SpoolFull
-from hazardloop.ingest.spool import ASIDES, ROW_BYTES, WORKS, Fill, New, Spool
+from hazardloop.ingest.spool import ASIDES, ROW_BYTES, WORKS, Fill, New, Spool, Standing
 from tests import worlds
 
 LIMIT = 1 << 20
@@ -231,3 +231,63 @@ async def test_what_a_full_disk_could_not_delete_is_deleted_with_what_follows(sp
     spool = await again(spool)
     assert spool.fill.rows == 0
     await spool.close()
+
+
+class TestWhatStands:
+    """A file beside the queue is good for nothing once a work behind it has left the queue."""
+
+    async def stand(self, spool: Spool) -> tuple[Path, int]:
+        (first,) = await spool.append([work(b"1")])
+        file = spool.path.parent / "known"
+        file.write_text("all of it")
+        assert await spool.stand(Standing("known", first))
+        return file, first
+
+    async def test_it_stands_for_the_next_worker_too(self, spool: Spool) -> None:
+        _file, first = await self.stand(spool)
+        (second,) = await spool.append([work(b"2")])
+        spool = await again(spool)
+        assert spool.standing == Standing("known", first)
+        assert spool.position == second
+        behind = await spool.head(WORKS, 10, LIMIT, first)
+        assert [piece.body for piece in behind] == [b"2"]
+        await spool.close()
+
+    async def test_it_outlives_the_works_before_it(self, spool: Spool) -> None:
+        file, first = await self.stand(spool)
+        await spool.append([work(b"2")])
+        await spool.drop(WORKS, first)
+        assert spool.standing is not None
+        assert file.exists()
+
+    @pytest.mark.parametrize("how", ["dropped", "emptied", "refused"])
+    async def test_it_falls_with_a_work_behind_it(self, how: str, spool: Spool) -> None:
+        file, first = await self.stand(spool)
+        if how == "emptied":
+            await spool.drop(WORKS, first)
+        else:
+            second, _third = await spool.append([work(b"2"), work(b"3")])
+            if how == "dropped":
+                await spool.drop(WORKS, second)
+            else:
+                await spool.refuse(WORKS, second, "of no use")
+        assert spool.standing is None
+        assert not file.exists()
+        spool = await again(spool)
+        assert spool.standing is None
+        await spool.close()
+
+    async def test_another_takes_its_place(self, spool: Spool) -> None:
+        file, _first = await self.stand(spool)
+        (second,) = await spool.append([work(b"2")])
+        assert await spool.stand(Standing("newer", second))
+        assert spool.standing == Standing("newer", second)
+        assert not file.exists()
+
+    async def test_it_cannot_stand_on_works_that_are_gone(self, spool: Spool) -> None:
+        first, second = await spool.append([work(b"1"), work(b"2")])
+        await spool.drop(WORKS, second)
+        assert not await spool.stand(Standing("late", first))
+        await spool.append([work(b"3")])
+        assert not await spool.stand(Standing("late", first))
+        assert spool.standing is None

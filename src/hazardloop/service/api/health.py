@@ -106,9 +106,13 @@ async def _parts(here: Site) -> dict[str, str]:
 
 def _worker_says(state: dict[str, Any]) -> dict[str, str]:
     """What a worker on this machine says of itself while the database is away."""
+    if why := state.get("waiting"):
+        lacking = dict.fromkeys(("broker", "spool"), "not known without a worker")
+        return {"worker": f"waits for the database: {why}"} | lacking
+    began = state.get("from_snapshot")
     broker = str(state.get("broker", "not known"))
     return {
-        "worker": "ok: alarms go out unrecorded",
+        "worker": "ok: alarms go out unrecorded" + (f"; {began}" if began else ""),
         "broker": OK if broker == "connected" else broker,
         "spool": in_words(state),
     }
