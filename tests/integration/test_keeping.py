@@ -25,7 +25,7 @@ from hazardloop.service.errors import DatabaseAway
 from hazardloop.service.keeping import Keeper
 from hazardloop.service.work import Work
 from tests import worlds
-from tests.worlds import eventually, query
+from tests.worlds import PATIENCE_S, eventually, query
 
 START_US = 1_795_300_000_000_000
 RULE = "gas_detector.lel.high"
@@ -115,7 +115,7 @@ async def test_work_is_stored_once(database: str, after: bool) -> None:
     socket = Path(str(where["host"])) / f".s.PGSQL.{where.get('port', 5432)}"
     cutter = Cutter(socket, after=after)
     async with through(cutter, database) as conninfo:
-        keeper = Keeper(conninfo)
+        keeper = Keeper(conninfo, give_up_s=PATIENCE_S)
         told = await keeper.keep(some_work(registry))
         await keeper.close()
     assert cutter.cuts == 1
