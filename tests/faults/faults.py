@@ -20,6 +20,8 @@ from tests.worlds import eventually
 Act = Callable[["Scene"], None]
 TAKEN: Final = "hazardloop_messages_received_total"
 """Counted once they are acknowledged."""
+SNAPSHOT: Final = "INFO worker snapshot "
+FROM_SNAPSHOT: Final = "started from the snapshot"
 THIN_BYTES_PER_S: Final = 20_000
 
 
@@ -162,13 +164,38 @@ def database_away_with_alarms(scene: Scene) -> None:
         scene.await_unrecorded(heard)
         time.sleep(scene.long_s)
         if scene.chance.random() < 0.5:
-            scene.stage.kill_worker()  # the next one cannot start without the database
+            scene.stage.kill_worker()
         (scene.server.thaw if nth % 2 else scene.server.start)()
         if scene.chance.random() < 0.7:
             scene.stage.await_worker()
             scene.wait(0.0, 0.3)
             scene.stage.kill_worker()
         scene.stage.await_worker()
+
+
+def worker_killed_without_database(scene: Scene) -> None:
+    """The database broken off or frozen, in turn, and the worker killed twice while it is: each
+    next one goes on raising alarms from the snapshot.
+    """
+    for nth in range(scene.times):
+        scene.wait(0.5, 1.5)
+        written, heard = scene.stage.log().count(SNAPSHOT), scene.listener.unrecorded
+        (scene.server.freeze if nth % 2 else scene.server.break_off)()
+        scene.await_unrecorded(heard)
+        for _ in range(2):
+            _await_more(scene.stage, SNAPSHOT, written, "a snapshot stands")
+            begun = scene.stage.log().count(FROM_SNAPSHOT)
+            written, heard = scene.stage.log().count(SNAPSHOT), scene.listener.unrecorded
+            scene.stage.kill_worker()
+            _await_more(scene.stage, FROM_SNAPSHOT, begun, "a worker starts without it")
+            if not scene.load.done:
+                scene.await_unrecorded(heard)
+        (scene.server.thaw if nth % 2 else scene.server.start)()
+        scene.stage.await_worker()
+
+
+def _await_more(stage: Stage, words: str, than: int, what: str) -> None:
+    eventually(lambda: stage.log().count(words) > than, what)
 
 
 def spool_disk_full(scene: Scene) -> None:
@@ -350,6 +377,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "database away": Fault(database_away, pace_s=5.0),
     "database hangs": Fault(database_hangs),
     "database away, alarms heard": Fault(database_away_with_alarms, pace_s=8.0),
+    "worker killed, database away": Fault(worker_killed_without_database, pace_s=25.0),
     "spool's disk full": Fault(spool_disk_full, pace_s=6.0),
     "database's disk full": Fault(database_disk_full, pace_s=6.0),
     "overload": Fault(

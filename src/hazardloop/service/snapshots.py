@@ -29,8 +29,10 @@ from hazardloop.service.work import Work, one_work
 
 log = logging.getLogger(__name__)
 
-AGAIN_S: Final = 30.0
-"""At most so often while one that stood does not any more, or could not be written."""
+SHARE: Final = 0.1
+"""Of the time that may go into writing them, while one after the other falls or fails ..."""
+AGAIN_S: Final = 2.0
+"""... and so long at least from one to the next."""
 REPLAYED: Final = 2_000_000
 """With so many readings behind it a snapshot is replaced: a start from it shall take seconds."""
 AT_ONCE: Final = 1_000
@@ -62,7 +64,6 @@ class Snapshots:
 
     def begin(self, site: Site, then: Still) -> None:
         """Writes beside the stream what was so `then`: all evaluated work is durable by now."""
-        self._next_at = time.monotonic() + AGAIN_S
         self._spooled = self.spool.fill.readings
         saved_us = time.time_ns() // 1000
         standing = Standing(f"known-{saved_us}.snapshot", self.spool.position)
@@ -91,6 +92,8 @@ class Snapshots:
             log.error("no snapshot: a restart would wait for the database",
                       extra={"reason": str(error)})  # fmt: skip
         finally:
+            took_s = time.monotonic() - began
+            self._next_at = began + max(AGAIN_S, took_s / SHARE)
             self._writing = None
 
 
