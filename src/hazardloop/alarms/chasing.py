@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from hazardloop.alarms import escalation_store, ledger_store, notice_store
+from hazardloop.alarms import escalation_store, ledger_store, notice_store, shift_store
 from hazardloop.alarms.alarm import Tier
 from hazardloop.alarms.case_store import Connection
-from hazardloop.alarms.escalation import DISTRICT
+from hazardloop.alarms.escalation import DISTRICT, DUTY_SUPERVISOR
 from hazardloop.alarms.escalation_store import Due
 from hazardloop.alarms.ledger_store import Act
 from hazardloop.alarms.notices import Notice, NoticeKind
@@ -33,7 +33,8 @@ async def chase(conn: Connection, now: datetime, most: int = AT_ONCE) -> int:
 async def _fire(conn: Connection, fired: Sequence[Due], now: datetime) -> None:
     for one in fired:
         await ledger_store.note_act(conn, _act(one, now))
-    notices = await notice_store.queue(conn, [_notice(one, now) for one in fired])
+    on_duty = await shift_store.duty_supervisor(conn, now)
+    notices = await notice_store.queue(conn, [_notice(one, now, on_duty) for one in fired])
     await escalation_store.note_fired(conn, fired, notices, now)
     await conn.execute(TELL_LIVE, [list(dict.fromkeys(one.alarm_id for one in fired))])
 
@@ -61,7 +62,8 @@ def _act(one: Due, now: datetime) -> Act:
     )
 
 
-def _notice(one: Due, now: datetime) -> Notice:
+def _notice(one: Due, now: datetime, on_duty: int | None) -> Notice:
+    """To whoever stands at the post; the duty supervisor is who stands watch now."""
     return Notice(
         kind=NoticeKind.OVERDUE,
         case_id=one.case_id,
@@ -76,4 +78,5 @@ def _notice(one: Due, now: datetime) -> Notice:
             "level": one.level,
             "late_by_s": (now - one.duty_due_at).total_seconds(),
         },
+        contact_id=on_duty if one.post == DUTY_SUPERVISOR else None,
     )

@@ -22,6 +22,7 @@ from hazardloop.service.api import (
     alarms,
     auth,
     balance,
+    calendar,
     connectivity,
     console,
     contacts,
@@ -32,6 +33,7 @@ from hazardloop.service.api import (
     disposal,
     documentation,
     enterprises,
+    escalations,
     figures,
     gateway_dialects,
     gateways,
@@ -44,6 +46,7 @@ from hazardloop.service.api import (
     problems,
     readings,
     required_devices,
+    shifts,
     stream,
 )
 from hazardloop.service.api.access import Permitted, declared, public
@@ -70,6 +73,9 @@ ROUTERS: Final = (
     readings.router,
     alarms.router,
     disposal.router,
+    escalations.router,
+    calendar.router,
+    shifts.router,
     figures.router,
     alarm_system.router,
     connectivity.router,

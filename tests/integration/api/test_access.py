@@ -14,6 +14,7 @@ from tests.integration.api.world import ROLES, World
 ALL = set(Role)
 DISPOSERS = {"enterprise", "operator", "supervisor", "authority"}
 REGISTRARS = {"admin", "supervisor"}
+CENTRE = ALL - {Role.ENTERPRISE, Role.TESTER}
 
 EXPECTED = {
     "POST /auth/login": None,
@@ -53,6 +54,21 @@ EXPECTED = {
     "GET /cases": ALL,
     "GET /cases/{case_id}": ALL,
     "POST /cases/{case_id}/steps": DISPOSERS,
+    "GET /cases/{case_id}/escalations": ALL,
+    "GET /escalation-waits": ALL,
+    "PUT /escalation-waits": REGISTRARS,
+    "GET /calendar": ALL,
+    "GET /calendar/due": ALL,
+    "PUT /calendar/{day}": REGISTRARS,
+    "GET /shifts": CENTRE,
+    "POST /shifts": REGISTRARS,
+    "GET /shifts/current": CENTRE,
+    "GET /shifts/{shift_id}": CENTRE,
+    "PUT /shifts/{shift_id}": {"operator", "supervisor"},
+    "POST /shifts/{shift_id}/submit": {"operator", "supervisor"},
+    "POST /shifts/{shift_id}/accept": {"operator", "supervisor"},
+    "GET /log": CENTRE,
+    "POST /log": {"operator", "supervisor"},
     "POST /cases/{case_id}/evidence": DISPOSERS,
     "GET /evidence/{evidence_id}": ALL,
     "GET /kpi/alarm-system": ALL,

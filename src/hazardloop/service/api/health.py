@@ -150,6 +150,11 @@ OVERDUE: Final = """
     SELECT stage, count(*) AS number FROM disposal_case
      WHERE stage <> 'closed' AND stage_due_at < now() GROUP BY stage"""
 ONLINE: Final = "SELECT count(*) AS number FROM gateway WHERE online"
+JOBS: Final = """
+    SELECT status::text, count(*) AS number FROM procrastinate.procrastinate_jobs GROUP BY status"""
+LATE: Final = """
+    SELECT coalesce(extract(epoch FROM now() - min(scheduled_at)), 0)::float8 AS late_s
+      FROM procrastinate.procrastinate_jobs WHERE status = 'todo' AND scheduled_at <= now()"""
 
 
 async def _from_database(conn: Connection) -> Iterable[Metric]:
@@ -167,10 +172,24 @@ async def _from_database(conn: Connection) -> Iterable[Metric]:
     for stage in Stage:
         if stage is not Stage.CLOSED:
             overdue.add_metric([stage.value], counts.get(stage.value, 0))
+    jobs = GaugeMetricFamily(
+        "hazardloop_jobs",
+        "Jobs of the clerk: todo, doing, or failed for good.",
+        labels=["status"],
+    )
+    counts = {row["status"]: row["number"] for row in await fetch(conn, JOBS)}
+    for status in ("todo", "doing", "failed"):
+        jobs.add_metric([status], counts.get(status, 0))
+    row = await fetch_one(conn, LATE)
+    late = GaugeMetricFamily(
+        "hazardloop_jobs_late_seconds",
+        "By how much the longest overdue job is late; 0 when none is.",
+        value=row["late_s"] if row else 0,
+    )
     row = await fetch_one(conn, ONLINE)
     online = GaugeMetricFamily(
         "hazardloop_gateways_online",
         "Gateways that say they are online.",
         value=row["number"] if row else 0,
     )
-    return active, overdue, online
+    return active, overdue, jobs, late, online

@@ -24,6 +24,14 @@ PERMISSIONS: Final[Mapping[str, frozenset[Role]]] = {
     "cases.attach": DISPOSERS,
     "cases.permit": frozenset({Role.SUPERVISOR}),
     "figures.read": EVERYONE,
+    "escalation.write": frozenset({Role.ADMIN, Role.SUPERVISOR}),
+    "calendar.read": EVERYONE,
+    "calendar.write": frozenset({Role.ADMIN, Role.SUPERVISOR}),
+    "shifts.read": frozenset(
+        {Role.ADMIN, Role.SUPERVISOR, Role.OPERATOR, Role.AUTHORITY, Role.AUDITOR}
+    ),
+    "shifts.write": frozenset({Role.ADMIN, Role.SUPERVISOR}),
+    "shifts.hand_over": frozenset({Role.SUPERVISOR, Role.OPERATOR}),
     "contacts.read": EVERYONE - {Role.TESTER},
     "contacts.write": frozenset({Role.ADMIN, Role.SUPERVISOR}),
     "notices.read": EVERYONE - {Role.TESTER},

@@ -30,6 +30,7 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "step_refused": (409, "This step is not allowed now"),
     "overtaken": (409, "Somebody took a step meanwhile"),
     "still_under_way": (409, "It is still on its way"),
+    "sheet_refused": (409, "The sheet is not in the state for this"),
     "link_used": (410, "This link is no longer valid"),
     "too_large": (413, "Too large"),
     "unsupported_media_type": (415, "This kind of content is not taken"),

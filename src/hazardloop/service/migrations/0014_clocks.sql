@@ -79,3 +79,78 @@ GRANT SELECT, INSERT (case_id, enterprise_id, duty, party, owed_by, tier, duty_d
                       planned_by_revision, job),
       UPDATE (cancelled_at, cancelled_by_revision) ON escalation TO hazardloop_api;
 GRANT SELECT, INSERT, UPDATE ON escalation_wait TO hazardloop_api;
+
+-- Days on which work does not go by the day of the week. What stands here overrides what the program knows.
+CREATE TABLE calendar_day (
+    day    date PRIMARY KEY,
+    kind   text NOT NULL CONSTRAINT calendar_day_kind_known CHECK (kind IN ('holiday', 'workday')),
+    name   text NOT NULL DEFAULT '',
+    set_by text NOT NULL,
+    set_at timestamptz NOT NULL
+);
+GRANT SELECT, INSERT, UPDATE ON calendar_day TO hazardloop_api;
+
+-- A watch of the centre, who stands it, and the sheet on which it is handed over.
+CREATE TABLE shift (
+    shift_id     int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name         text NOT NULL DEFAULT '',
+    starts_at    timestamptz NOT NULL,
+    ends_at      timestamptz NOT NULL,
+    created_by   text NOT NULL,
+    created_at   timestamptz NOT NULL,
+    notes        text NOT NULL DEFAULT '',
+    snapshot     jsonb,                     -- what stood open, frozen as the outgoing operator signs
+    submitted_by text,
+    submitted_at timestamptz,
+    accepted_by  text,
+    accepted_at  timestamptz,
+    CONSTRAINT shift_has_a_length CHECK (ends_at > starts_at AND ends_at <= starts_at + interval '24 hours'),
+    CONSTRAINT shifts_follow_each_other EXCLUDE USING gist (tstzrange(starts_at, ends_at) WITH &&),
+    CONSTRAINT submitted_by_someone CHECK ((submitted_at IS NULL) = (submitted_by IS NULL) AND (submitted_at IS NULL) = (snapshot IS NULL)),
+    CONSTRAINT accepted_by_someone CHECK ((accepted_at IS NULL) = (accepted_by IS NULL)),
+    CONSTRAINT accepted_after_submitted CHECK (accepted_at IS NULL OR (submitted_at IS NOT NULL AND accepted_at >= submitted_at)),
+    CONSTRAINT accepted_by_another CHECK (accepted_by <> submitted_by)
+);
+CREATE TABLE roster (
+    shift_id int NOT NULL REFERENCES shift,
+    post     text NOT NULL CONSTRAINT roster_post_known CHECK (post IN ('operator', 'duty_supervisor')),
+    user_id  int NOT NULL REFERENCES user_account,
+    PRIMARY KEY (shift_id, post, user_id)
+);
+CREATE UNIQUE INDEX roster_one_supervisor ON roster (shift_id) WHERE post = 'duty_supervisor';
+CREATE FUNCTION refuse_rewritten_handover() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'shift %: a signed sheet is not rewritten', OLD.shift_id
+          USING ERRCODE = 'check_violation', CONSTRAINT = 'handover_stays';
+END $$;
+CREATE TRIGGER handover_stays BEFORE UPDATE ON shift FOR EACH ROW
+    WHEN (OLD.accepted_at IS NOT NULL
+          OR (OLD.submitted_at IS NOT NULL
+              AND to_jsonb(OLD) - '{accepted_by,accepted_at}'::text[] IS DISTINCT FROM to_jsonb(NEW) - '{accepted_by,accepted_at}'::text[])
+          OR (NEW.shift_id, NEW.starts_at, NEW.ends_at, NEW.created_by) IS DISTINCT FROM (OLD.shift_id, OLD.starts_at, OLD.ends_at, OLD.created_by))
+    EXECUTE FUNCTION refuse_rewritten_handover();
+CREATE TRIGGER never_deleted BEFORE DELETE OR TRUNCATE ON shift FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON roster FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- The log of the watch: written once.
+CREATE TABLE duty_log (
+    log_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    shift_id   int REFERENCES shift,
+    category   text NOT NULL CONSTRAINT duty_log_category_form CHECK (category ~ '^[a-z_]{1,40}$'),
+    body       text NOT NULL CONSTRAINT duty_log_says_something CHECK (btrim(body) <> ''),
+    alarm_id   uuid REFERENCES alarm,
+    written_by text NOT NULL,
+    written_at timestamptz NOT NULL
+);
+CREATE INDEX duty_log_shift ON duty_log (shift_id, log_id);
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON duty_log FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- The centre's own: no enterprise sees who stands its watches, or what stood open at another enterprise.
+ALTER TABLE shift ENABLE ROW LEVEL SECURITY;
+ALTER TABLE roster ENABLE ROW LEVEL SECURITY;
+ALTER TABLE duty_log ENABLE ROW LEVEL SECURITY;
+CREATE POLICY the_centre ON shift TO hazardloop_api USING (current_setting('hazardloop.scope', true) = '*');
+CREATE POLICY the_centre ON roster TO hazardloop_api USING (current_setting('hazardloop.scope', true) = '*');
+CREATE POLICY the_centre ON duty_log TO hazardloop_api USING (current_setting('hazardloop.scope', true) = '*');
+GRANT SELECT, INSERT ON shift, roster, duty_log TO hazardloop_api;
+GRANT UPDATE (notes, snapshot, submitted_by, submitted_at, accepted_by, accepted_at) ON shift TO hazardloop_api;
