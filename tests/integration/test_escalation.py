@@ -59,7 +59,7 @@ async def planned(desk: Desk, case_id: UUID) -> list[dict[str, Any]]:
 async def waiting_jobs(desk: Desk) -> list[datetime]:
     rows = await desk.rows(
         "SELECT scheduled_at FROM procrastinate.procrastinate_jobs"
-        " WHERE status = 'todo' ORDER BY scheduled_at"
+        " WHERE status = 'todo' AND task_name = 'escalate' ORDER BY scheduled_at"
     )
     return [row["scheduled_at"] for row in rows]
 

@@ -26,6 +26,8 @@ TAGS: Final = (
     ("live", "Server-sent events; goes with the snapshot `/alarms/open`."),
     ("intake", "What gateways sent that could not be used."),
     ("notices", "Who is told what, over which channel, and what came of it."),
+    ("calendar", "Working days: holidays, days made up for, and times counted in them."),
+    ("shifts", "Who stands watch, how it is handed over, and its log."),
     ("operation", "Health and metrics."),
 )
 INTRODUCTION: Final = """Telemetry of major hazard sources, tiered alarms, and a disposal loop in

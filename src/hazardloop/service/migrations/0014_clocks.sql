@@ -24,7 +24,7 @@ CREATE INDEX IF NOT EXISTS procrastinate_jobs_due ON procrastinate.procrastinate
 CREATE TABLE escalation (
     escalation_id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     case_id               uuid NOT NULL REFERENCES disposal_case,
-    enterprise_id         int NOT NULL REFERENCES enterprise,
+    enterprise_id         int NOT NULL,                -- of the case, whose it stays for good
     duty                  text NOT NULL CONSTRAINT escalation_duty_known CHECK (duty IN ('sign', 'verify', 'submit', 'review')),
     party                 text NOT NULL CONSTRAINT escalation_party_known CHECK (party IN ('enterprise', 'authority')),
     owed_by               text NOT NULL,               -- post that owes the duty
@@ -44,10 +44,10 @@ CREATE TABLE escalation (
     CONSTRAINT escalation_ends_once CHECK (fired_at IS NULL OR cancelled_at IS NULL),
     CONSTRAINT escalation_never_early CHECK (fired_at >= due_at),
     CONSTRAINT escalation_cancelled_by_a_step CHECK ((cancelled_at IS NULL) = (cancelled_by_revision IS NULL)),
-    UNIQUE (case_id, duty, party, owed_by, level, tier, duty_due_at, planned_by_revision)
+    UNIQUE (case_id, planned_by_revision, party, owed_by, tier, level)
 );
 CREATE INDEX escalation_due ON escalation (due_at) WHERE fired_at IS NULL AND cancelled_at IS NULL;
-CREATE INDEX escalation_job ON escalation (job) WHERE fired_at IS NULL AND cancelled_at IS NULL;
+CREATE INDEX escalation_job ON escalation (job) WHERE job IS NOT NULL AND fired_at IS NULL AND cancelled_at IS NULL;
 CREATE FUNCTION refuse_rewritten_escalation() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'case %: escalation % was planned as it is and ends once', OLD.case_id, OLD.escalation_id
