@@ -68,3 +68,24 @@ class HoldForbidden(Exception):
 
 class HoldUnknown(Exception):
     """No such hold, or none that the asker may see."""
+
+
+class HazardRefused(Exception):
+    """The hazard does not allow this now; nothing was changed."""
+
+    def __init__(self, reason: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(reason)
+        self.allowed = allowed
+        """What may be done with it now."""
+
+
+class HazardForbidden(Exception):
+    """This person may never do that to this hazard."""
+
+
+class HazardOvertaken(Exception):
+    """Somebody changed the hazard since it was read; read it again, then decide."""
+
+    def __init__(self, hazard_id: int, revision: int) -> None:
+        super().__init__(f"hazard {hazard_id} is at revision {revision} by now")
+        self.revision = revision

@@ -23,6 +23,8 @@ PERMISSIONS: Final[Mapping[str, frozenset[Role]]] = {
     "cases.step": DISPOSERS,
     "cases.attach": DISPOSERS,
     "cases.permit": frozenset({Role.SUPERVISOR}),
+    "hazards.read": EVERYONE,
+    "hazards.write": DISPOSERS,
     "figures.read": EVERYONE,
     "escalation.write": frozenset({Role.ADMIN, Role.SUPERVISOR}),
     "calendar.read": EVERYONE,

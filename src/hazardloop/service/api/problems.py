@@ -11,7 +11,15 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from hazardloop.alarms.errors import CaseOvertaken, CaseUnknown, StepForbidden, StepRefused
+from hazardloop.alarms.errors import (
+    CaseOvertaken,
+    CaseUnknown,
+    HazardForbidden,
+    HazardOvertaken,
+    HazardRefused,
+    StepForbidden,
+    StepRefused,
+)
 from hazardloop.service.errors import FileKindRefused, FileTooLarge
 
 CODES: Final[Mapping[str, tuple[int, str]]] = {
@@ -114,6 +122,11 @@ EXCEPTIONS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     StepRefused: _step_refused,
     StepForbidden: lambda error: Problem("forbidden", str(error)),
     CaseOvertaken: lambda error: Problem("overtaken", str(error), revision=error.revision),
+    HazardRefused: lambda error: Problem(
+        "step_refused", str(error), allowed_acts=list(error.allowed)
+    ),
+    HazardForbidden: lambda error: Problem("forbidden", str(error)),
+    HazardOvertaken: lambda error: Problem("overtaken", str(error), revision=error.revision),
     CaseUnknown: lambda error: Problem("not_found", str(error)),
     FileKindRefused: lambda error: Problem("unsupported_media_type", str(error)),
     FileTooLarge: lambda error: Problem("too_large", str(error)),
