@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from hazardloop.alarms import jobs
 from hazardloop.alarms.alarm import Tier
 from hazardloop.alarms.case_store import Connection
-from hazardloop.alarms.notices import STORM, Addressed, Message, Notice, NoticeKind
+from hazardloop.alarms.notices import STORM, Addressed, Message, Notice, NoticeKind, Post
 
 SEND: Final = "send_notices"
 DELIVER: Final = "deliver_message"
@@ -48,6 +48,41 @@ async def queue(conn: Connection, notices: Sequence[Notice]) -> list[int]:
     columns["tier"] = [int(one.tier) for one in notices]
     columns["body"] = [Jsonb(dict(one.body)) for one in notices]
     rows = await (await conn.execute(QUEUE, columns)).fetchall()
+    ids = [int(row[0]) for row in rows]
+    await send(conn, ids)
+    return ids
+
+
+# Both sides of a case are told in one statement, so at one instant; who was told of this tier, or a
+# worse one, is not told again, however often the commit is repeated.
+QUEUE_CHARGES: Final = """
+    INSERT INTO notice (kind, case_id, alarm_id, enterprise_id, party, post, tier, due_at)
+    SELECT CASE WHEN told.tier IS NULL THEN %(dispatched)s ELSE %(risen)s END, c.case_id,
+           a.alarm_id, a.enterprise_id, s.party, s.post, a.tier, c.stage_due_at
+      FROM alarm a JOIN disposal_case c USING (alarm_id)
+           JOIN (SELECT s.*, coalesce(to_jsonb(s) ->> 'post', %(assignee)s) AS post
+                   FROM assignment s) s USING (case_id)
+           LEFT JOIN LATERAL (
+               SELECT max(n.tier) AS tier FROM notice n
+                WHERE n.case_id = c.case_id AND n.party = s.party AND n.post = s.post
+                  AND n.kind IN (%(dispatched)s, %(risen)s)) told ON true
+     WHERE a.alarm_id = ANY (%(alarm_ids)s::uuid[]) AND c.stage <> 'closed'
+       AND (told.tier IS NULL OR told.tier < a.tier)
+     ORDER BY a.tier DESC, a.raised_at, a.alarm_id, s.party
+    RETURNING notice_id"""
+
+
+async def queue_charges(conn: Connection, alarm_ids: Sequence[UUID]) -> list[int]:
+    """Ids of the notices to all who are charged with the cases of these alarms and do not know it,
+    or do not know how bad it has become.
+    """
+    parameters = {
+        "alarm_ids": list(alarm_ids),
+        "dispatched": NoticeKind.DISPATCHED,
+        "risen": NoticeKind.RISEN,
+        "assignee": Post.ASSIGNEE,
+    }
+    rows = await (await conn.execute(QUEUE_CHARGES, parameters)).fetchall()
     ids = [int(row[0]) for row in rows]
     await send(conn, ids)
     return ids
@@ -91,6 +126,9 @@ async def held_of(conn: Connection, alarm_ids: Sequence[str]) -> list[int]:
     return [int(row[0]) for row in await found.fetchall()]
 
 
+OWN_POSTS: Final = (Post.ASSIGNEE, Post.SUPERIOR)
+"""Filled by people of the enterprise alone; a village or a maintenance unit serves many."""
+
 # The most particular contact of a post counts: of the area itself before one for anywhere.
 ADDRESS: Final = """
     WITH waiting AS (
@@ -104,7 +142,9 @@ ADDRESS: Final = """
             ON c.active AND CASE
                WHEN w.contact_id IS NOT NULL THEN c.contact_id = w.contact_id
                WHEN w.party = 'enterprise' THEN c.post = w.post
-                                            AND c.enterprise_id = w.enterprise_id
+                    AND (c.enterprise_id = w.enterprise_id
+                         OR c.enterprise_id IS NULL AND w.post <> ALL (%(own_posts)s)
+                            AND c.area IN (w.area, ''))
                ELSE c.post = w.post AND c.enterprise_id IS NULL AND c.area IN (w.area, '') END
     ), best AS (
         SELECT *, bool_or(particular) OVER (PARTITION BY notice_id) AS there_is_one FROM fitting
@@ -133,7 +173,9 @@ async def address(conn: Connection, notice_ids: Sequence[int]) -> tuple[list[Add
     A test goes to its contact alone.
     """
     async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(ADDRESS, {"notice_ids": list(notice_ids)})
+        await cursor.execute(
+            ADDRESS, {"notice_ids": list(notice_ids), "own_posts": list(OWN_POSTS)}
+        )
         rows = await cursor.fetchall()
     addressed = [
         Addressed(

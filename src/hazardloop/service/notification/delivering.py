@@ -129,7 +129,7 @@ async def _sent(attempts: Attempts, settings: Settings) -> dict[int, Outcome]:
         log.info(
             "notice sent" if outcome.taken else "notice not taken",
             extra={
-                "message": attempts.parcel.message_id,
+                "message_id": attempts.parcel.message_id,
                 "channel": attempts.channels[channel_id][0],
                 "attempt": attempts.numbers[channel_id],
             },
@@ -166,7 +166,7 @@ async def _follow(
             reason=GIVEN_UP if there_are else NO_CHANNEL,
         )
         if tries.verdict is Verdict.UNDELIVERABLE:
-            log.error("notice undeliverable", extra={"message": parcel.message_id})
+            log.error("notice undeliverable", extra={"message_id": parcel.message_id})
     elif tries.channels:
         await jobs.defer(conn, DELIVER, {"message_id": parcel.message_id})
     else:

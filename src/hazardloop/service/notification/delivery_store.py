@@ -159,36 +159,44 @@ async def end(
 
 
 CLOSE: Final = """
-    WITH closed AS (
-        UPDATE notice_message
-           SET state = %(state)s, too_few = %(too_few)s, gathers = false,
-               sent_at = CASE %(state)s WHEN 'sent' THEN %(now)s END
-         WHERE message_id = %(message_id)s
-    )
+    UPDATE notice_message
+       SET state = %(state)s, too_few = %(too_few)s, gathers = false,
+           sent_at = CASE %(state)s WHEN 'sent' THEN %(now)s END
+     WHERE message_id = %(message_id)s"""
+# Two messages of one notice may end at once; the later one must see how the other ended.
+HOLD_NOTICES: Final = """
+    SELECT FROM notice n JOIN notice_in_message i USING (notice_id)
+     WHERE i.message_id = %(message_id)s ORDER BY notice_id FOR UPDATE OF n"""
+# Told to one of its contacts is told; undeliverable is what none of them got.
+END_NOTICES: Final = """
     UPDATE notice n
-       SET state = %(state)s,
-           reason = CASE WHEN %(state)s = 'undeliverable' THEN %(reason)s
-                         WHEN %(too_few)s THEN 'too_few_channels' END
-      FROM notice_in_message i
-     WHERE i.message_id = %(message_id)s AND n.notice_id = i.notice_id
-       -- told to one of several contacts is told
-       AND n.state <> 'sent'"""
+       SET state = CASE WHEN s.sent THEN 'sent' WHEN s.open THEN n.state
+                        ELSE 'undeliverable' END,
+           reason = CASE WHEN s.well OR s.open AND NOT s.sent THEN NULL
+                         WHEN s.sent THEN 'too_few_channels' ELSE %(reason)s END
+      FROM (SELECT notice_id, bool_or(m.state = 'sent') AS sent,
+                   bool_or(m.state = 'sent' AND NOT m.too_few) AS well,
+                   bool_or(m.state IN ('waiting', 'sending')) AS open
+              FROM notice_in_message i JOIN notice_message m USING (message_id)
+             WHERE notice_id IN (SELECT notice_id FROM notice_in_message
+                                  WHERE message_id = %(message_id)s)
+             GROUP BY notice_id) s
+     WHERE n.notice_id = s.notice_id"""
 
 
 async def close(
     conn: Connection, message_id: int, state: str, now: datetime, *, too_few: bool, reason: str
 ) -> None:
     """How the message, and its notices with it, ended."""
-    await conn.execute(
-        CLOSE,
-        {
-            "message_id": message_id,
-            "state": state,
-            "too_few": too_few,
-            "reason": reason,
-            "now": now,
-        },
-    )
+    arguments = {
+        "message_id": message_id,
+        "state": state,
+        "too_few": too_few,
+        "reason": reason,
+        "now": now,
+    }
+    for statement in (CLOSE, HOLD_NOTICES, END_NOTICES):
+        await conn.execute(statement, arguments)
 
 
 FACTS: Final = """

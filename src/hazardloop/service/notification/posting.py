@@ -40,7 +40,11 @@ class _Reading:
     """Callbacks of httptools."""
 
     body: bytearray = field(default_factory=bytearray)
+    headed: bool = False
     complete: bool = False
+
+    def on_headers_complete(self) -> None:
+        self.headed = True
 
     def on_body(self, part: bytes) -> None:
         self.body += part
@@ -153,7 +157,6 @@ async def _answer(reader: asyncio.StreamReader) -> Answer:
             break
         read += len(part)
         parser.feed_data(part)
-    status = parser.get_status_code() if read else 0
-    if not status:
+    if not reading.headed:
         raise PostFailed("the connection ended without an answer")
-    return Answer(status, bytes(reading.body))
+    return Answer(parser.get_status_code(), bytes(reading.body))
