@@ -20,7 +20,6 @@ from tests.worlds import eventually
 Act = Callable[["Scene"], None]
 TAKEN: Final = "hazardloop_messages_received_total"
 """Counted once they are acknowledged."""
-SNAPSHOT: Final = "INFO worker snapshot "
 FROM_SNAPSHOT: Final = "started from the snapshot"
 THIN_BYTES_PER_S: Final = 20_000
 
@@ -179,23 +178,29 @@ def worker_killed_without_database(scene: Scene) -> None:
     """
     for nth in range(scene.times):
         scene.wait(0.5, 1.5)
-        written, heard = scene.stage.log().count(SNAPSHOT), scene.listener.unrecorded
+        heard = scene.listener.unrecorded
         (scene.server.freeze if nth % 2 else scene.server.break_off)()
         scene.await_unrecorded(heard)
         for _ in range(2):
-            _await_more(scene.stage, SNAPSHOT, written, "a snapshot stands")
-            begun = scene.stage.log().count(FROM_SNAPSHOT)
-            written, heard = scene.stage.log().count(SNAPSHOT), scene.listener.unrecorded
+            _await_snapshot(scene.stage, time.time())
+            begun, heard = scene.stage.log().count(FROM_SNAPSHOT), scene.listener.unrecorded
             scene.stage.kill_worker()
-            _await_more(scene.stage, FROM_SNAPSHOT, begun, "a worker starts without it")
+            eventually(
+                lambda: scene.stage.log().count(FROM_SNAPSHOT) > begun,  # noqa: B023
+                "a worker starts without the database",
+            )
             if not scene.load.done:
                 scene.await_unrecorded(heard)
         (scene.server.thaw if nth % 2 else scene.server.start)()
         scene.stage.await_worker()
 
 
-def _await_more(stage: Stage, words: str, than: int, what: str) -> None:
-    eventually(lambda: stage.log().count(words) > than, what)
+def _await_snapshot(stage: Stage, since: float) -> None:
+    def stands() -> bool:
+        said = stage.spool()
+        return bool(said) and said["snapshot"] and said["said_at"] > since
+
+    eventually(stands, "a snapshot stands")
 
 
 def spool_disk_full(scene: Scene) -> None:

@@ -6,9 +6,10 @@ import os
 import random
 import re
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -19,7 +20,7 @@ import pytest
 
 from hazardloop.service.database import migrate
 from hazardloop.service.embedded.postgres import EmbeddedPostgres
-from hazardloop.service.spool_state import state_file
+from hazardloop.service.spool_state import spool_file, state_file
 from tests import worlds
 from tests.brokers import Broker, mosquitto
 from tests.integration.test_pipeline import Gateway, at_work, gateway_at, now_ms
@@ -349,6 +350,52 @@ def worker_in(database: str, broker: Broker, home: Path) -> Iterator[Any]:
         "worker", home, database_url=database, mqtt_url=broker.url, batch_ms=20
     ) as worker:
         yield worker
+
+
+def test_what_cannot_be_read_is_put_aside_and_told_and_holds_nothing_up(
+    server: EmbeddedPostgres, broker: Broker, home: Path
+) -> None:
+    database, at = server.conninfo, now_ms() - 60_000
+    with gateway_at(broker) as gateway:
+        with at_work(database, broker, home, batch_ms=20) as worker:
+            gateway.read({"GD-1.lel": 5}, at)
+            eventually(lambda: query(database, STORED) == [(1,)], "stored")
+            lose(server)
+            for nth in range(1, 6):
+                gateway.read({"GD-1.lel": 5, "GD-2.lel": 6}, at + nth)
+                eventually(lambda: spooled(home)["readings"] >= 2 * nth, "spooled")  # noqa: B023
+            gateway.read({"GD-1.lel": 5}, at - 500)
+            eventually(lambda: spooled(home)["asides"] == 1, "kept aside")
+            worker.send_signal(signal.SIGKILL)
+            worker.wait()
+        lost = damaged(home)
+        bring_back(server)
+        with at_work(database, broker, home):
+            eventually(lambda: query(database, STORED) == [(11 - lost,)], "the others are stored")
+            beat = "SELECT detail->>'spool' FROM process_heartbeat WHERE role = 'worker'"
+            said = "ok: 2 refused by the database"
+            eventually(lambda: (said,) in query(database, beat), "it says what was refused")
+            gateway.read({"GD-1.lel": 5}, at + 10)
+            eventually(lambda: query(database, STORED) == [(12 - lost,)], "it goes on")
+    assert log_of(home).count("ERROR worker spooled work refused") == 2
+    with closing(sqlite3.connect(spool_file(home))) as spool:
+        kept = spool.execute("SELECT queue, body, why FROM refused ORDER BY queue").fetchall()
+    assert [(queue, body) for queue, body, _why in kept] == [("asides", HARM), ("works", HARM)]
+    assert all(why for _queue, _body, why in kept)
+
+
+HARM = b"\xc1 no message pack"
+
+
+def damaged(home: Path) -> int:
+    """How many readings a work had that is damaged now; so is a piece kept aside."""
+    with closing(sqlite3.connect(spool_file(home))) as spool, spool:
+        ((position, readings),) = spool.execute(
+            "SELECT position, readings FROM works WHERE readings > 0 LIMIT 1 OFFSET 1"
+        )
+        spool.execute("UPDATE works SET body = ? WHERE position = ?", [HARM, position])
+        spool.execute("UPDATE asides SET body = ?", [HARM])
+    return int(readings)
 
 
 def test_a_worker_that_is_to_stop_in_an_outage_leaves_a_filled_spool(

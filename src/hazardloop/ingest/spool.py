@@ -17,79 +17,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from hazardloop.ingest.errors import SpoolFull
+from hazardloop.ingest.spool_file import ASIDES, WORKS, New, Piece, SpoolFile, Standing
 
 log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
-WORKS: Final = "works"
-ASIDES: Final = "asides"
 ROW_BYTES: Final = 64
 """Counted for a row beside its body."""
-WAIT_FOR_LOCK_S: Final = 10.0
-"""The worker before us may still be on its way out."""
-WAL_BYTES: Final = 16 << 20
-"""The write-ahead log is cut to this when it has been written back."""
-SHRINK_FROM_BYTES: Final = 16 << 20
-"""An empty spool of at least this size gives its room back to the disk."""
 LOOK_AGAIN_S: Final = 1.0
 """How long a look at the free room of the disk holds good while there is plenty."""
-
-SCHEMA: Final = """
-    CREATE TABLE IF NOT EXISTS queue (name TEXT PRIMARY KEY, spool_id TEXT NOT NULL);
-    CREATE TABLE IF NOT EXISTS works (
-        position INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice, however often emptied
-        spooled_us INTEGER NOT NULL, readings INTEGER NOT NULL, unsure TEXT,
-        untold INTEGER NOT NULL, body BLOB NOT NULL);
-    CREATE INDEX IF NOT EXISTS works_untold ON works (position) WHERE untold;
-    CREATE TABLE IF NOT EXISTS asides (
-        position INTEGER PRIMARY KEY AUTOINCREMENT,
-        spooled_us INTEGER NOT NULL, readings INTEGER NOT NULL, unsure TEXT,
-        untold INTEGER NOT NULL, body BLOB NOT NULL);
-    CREATE TABLE IF NOT EXISTS refused (
-        refused_us INTEGER NOT NULL, queue TEXT NOT NULL, position INTEGER NOT NULL,
-        why TEXT NOT NULL, body BLOB NOT NULL);
-    CREATE TABLE IF NOT EXISTS standing (
-        name TEXT PRIMARY KEY, position INTEGER NOT NULL);"""
-# `standing`: a file beside that tells what was known when the work of that position was spooled;
-# its row goes in the very transaction in which a later work leaves the queue.
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """A file that, with the works behind `position`, tells all that is known."""
-
-    name: str
-    position: int
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """One row of a queue."""
-
-    position: int
-    """Rises in its queue, and is never used twice."""
-    spooled_us: int
-    """When it was put here, us since the Unix epoch."""
-    readings: int
-    unsure: str | None
-    """Transaction of the database that may have recorded it already."""
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class New:
-    """What is to be put into a queue."""
-
-    queue: str
-    body: bytes
-    readings: int
-    unsure: str | None = None
-    untold: bool = False
-    """It holds alarm changes that have to be announced."""
 
 
 @dataclass(slots=True)
@@ -127,7 +67,7 @@ class Spool:
         self.limit_bytes = limit_bytes
         self._reserve_bytes = reserve_bytes
         self._thread = ThreadPoolExecutor(1, "spool")
-        self._file: sqlite3.Connection | None = None
+        self._file: SpoolFile | None = None
         self._ids: dict[str, UUID] = {}
         self._disk_room = 0
         self._looked_at = float("-inf")
@@ -214,54 +154,33 @@ class Spool:
         return await asyncio.shield(loop.run_in_executor(self._thread, what))
 
     def _open(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = sqlite3.connect(
-            self.path, timeout=WAIT_FOR_LOCK_S, isolation_level=None, check_same_thread=False
-        )
+        file = SpoolFile(self.path)
         try:
-            file.execute("PRAGMA locking_mode = EXCLUSIVE")
-            file.execute("PRAGMA journal_mode = WAL")
-            file.execute("PRAGMA synchronous = FULL")
-            file.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
-            file.executescript(SCHEMA)
-            for queue in (WORKS, ASIDES):
-                file.execute("INSERT OR IGNORE INTO queue VALUES (?, ?)", [queue, str(uuid4())])
-            self._ids = {
-                name: UUID(text) for name, text in file.execute("SELECT name, spool_id FROM queue")
-            }
+            self._ids, self.standing = file.ids(), file.standing()
+            self.position = file.last_position()
             self._count(file)
-            for row in file.execute("SELECT name, position FROM standing"):
-                self.standing = Standing(*row)
-            last = "SELECT seq FROM sqlite_sequence WHERE name = 'works'"
-            self.position = next((seq for (seq,) in file.execute(last)), 0)
         except BaseException:
             file.close()
             raise
-        self.path.chmod(0o600)
         self._file = file
 
-    def _count(self, file: sqlite3.Connection) -> None:
-        counts = {}
-        for queue in (WORKS, ASIDES):
-            (counts[queue],) = file.execute(
-                f"SELECT count(*), ifnull(sum(readings), 0), ifnull(sum(length(body)), 0),"
-                f" min(spooled_us) FROM {queue}"
-            )
-        (refused,) = file.execute("SELECT count(*), ifnull(sum(length(body)), 0) FROM refused")
-        works, asides = counts[WORKS], counts[ASIDES]
-        rows = works[0] + asides[0] + refused[0]
-        oldest = [first for first in (works[3], asides[3]) if first is not None]
-        self.fill.works, self.fill.asides, self.fill.refused = works[0], asides[0], refused[0]
-        self.fill.readings = works[1] + asides[1]
-        self.fill.bytes = works[2] + asides[2] + refused[1] + rows * ROW_BYTES
-        self.fill.oldest_us = min(oldest, default=None)
+    def _count(self, file: SpoolFile) -> None:
+        works, asides = file.counts(WORKS), file.counts(ASIDES)
+        refused, refused_bytes = file.refused()
+        fill = self.fill
+        fill.works, fill.asides, fill.refused = works[0], asides[0], refused
+        fill.readings = works[1] + asides[1]
+        rows = works[0] + asides[0] + refused
+        fill.bytes = works[2] + asides[2] + refused_bytes + rows * ROW_BYTES
+        fill.oldest_us = self._oldest(file)
 
     def _append(self, news: Sequence[New]) -> list[int]:
         size = sum(len(new.body) + ROW_BYTES for new in news)
         try:
             self._require_room(size)
             now_us = time.time_ns() // 1000
-            positions = self._write(lambda file: [_insert(file, new, now_us) for new in news])
+            file = self._opened
+            positions = file.write(lambda _: [file.insert(new, now_us) for new in news])
         except (sqlite3.OperationalError, OSError) as error:  # from looking for room
             self.fill.full = f"cannot write to {self.path}: {error}"
             raise SpoolFull(self.fill.full) from error
@@ -290,47 +209,24 @@ class Spool:
             self._looked_at = now
             disk = os.statvfs(self.path.parent)
             free = disk.f_bavail * disk.f_frsize
-            self._disk_room = free - self._reserve_bytes + self._vacant()
+            self._disk_room = free - self._reserve_bytes + self._opened.vacant()
             if self._disk_room < size:
                 raise SpoolFull(
                     f"{free} bytes are free in {self.path.parent},"
                     f" {self._reserve_bytes} of them are to stay so"
                 )
 
-    def _vacant(self) -> int:
-        """Bytes of the file that hold nothing any more."""
-        return self._pragma("freelist_count") * self._pragma("page_size")
-
-    def _pragma(self, name: str) -> int:
-        assert self._file is not None
-        ((value,),) = self._file.execute(f"PRAGMA {name}")
-        return int(value)
-
     def _head(self, queue: str, rows: int, most_bytes: int, after: int) -> list[Piece]:
-        assert self._file is not None
-        after = max(after, self._gone[queue])
-        sizes = self._file.execute(
-            f"SELECT position, length(body) FROM {queue} WHERE position > ?"
-            " ORDER BY position LIMIT ?",
-            [after, rows],
-        )
-        through, total = -1, 0
-        for position, size in sizes:
-            total += size
-            if through >= 0 and total > most_bytes:
-                break
-            through = position
-        which = f"{queue} WHERE position > ? AND position <= ? ORDER BY position"
-        return self._pieces(which, [after, through])
+        return self._opened.head(queue, max(after, self._gone[queue]), rows, most_bytes)
 
     def _untold(self, rows: int) -> list[Piece]:
         which = "works WHERE untold AND position > ? ORDER BY position LIMIT ?"
-        found = self._pieces(which, [self._gone[WORKS], rows + len(self._told)])
+        found = self._opened.pieces(which, [self._gone[WORKS], rows + len(self._told)])
         return [piece for piece in found if piece.position not in self._told][:rows]
 
     def _note_told(self, position: int) -> None:
         try:
-            self._write(
+            self._opened.write(
                 lambda file: file.execute(
                     "UPDATE works SET untold = 0 WHERE position = ?", [position]
                 )
@@ -338,16 +234,9 @@ class Spool:
         except SpoolFull:
             self._told.add(position)  # told again by the next worker at most
 
-    def _pieces(self, which: str, arguments: Sequence[int]) -> list[Piece]:
-        assert self._file is not None
-        found = self._file.execute(
-            f"SELECT position, spooled_us, readings, unsure, body FROM {which}", arguments
-        )
-        return [Piece(*row) for row in found]
-
     def _drop(self, queue: str, through: int) -> None:
-        which = f"FROM {queue} WHERE position > ? AND position <= ?"
-        counts = self._counts(which, [self._gone[queue], through])
+        which = f"{queue} WHERE position > ? AND position <= ?"
+        counts = self._opened.counts(which, [self._gone[queue], through])
         self._gone[queue] = max(self._gone[queue], through)
         if queue == WORKS:
             self._told = {position for position in self._told if position > through}
@@ -359,9 +248,10 @@ class Spool:
                 file.execute("DELETE FROM standing")
 
         with suppress(SpoolFull):  # deleted with what is dropped next, or by the next worker
-            self._write(delete)
+            self._opened.write(delete)
             self.fill.full = ""
-        self._discount(queue, *counts)
+        rows, readings, size = counts
+        self._discount(queue, rows, readings, size + rows * ROW_BYTES)
         if fallen:
             self._fall()
 
@@ -384,7 +274,7 @@ class Spool:
             file.execute("DELETE FROM standing")
             file.execute("INSERT INTO standing VALUES (?, ?)", [standing.name, standing.position])
 
-        self._write(replace)
+        self._opened.write(replace)
         self._fall()
         self.standing = standing
         return True
@@ -400,22 +290,13 @@ class Spool:
             if fallen:
                 file.execute("DELETE FROM standing")
 
-        rows, readings, _ = self._counts(f"FROM {queue} WHERE position = ?", [position])
+        rows, readings, _ = self._opened.counts(f"{queue} WHERE position = ?", [position])
         fallen = queue == WORKS and self._falls(position, rows)
-        self._write(move)
+        self._opened.write(move)
         if fallen:
             self._fall()
         self._discount(queue, rows, readings, 0)
         self.fill.refused += rows
-
-    def _counts(self, which: str, arguments: Sequence[int]) -> tuple[int, int, int]:
-        """Rows, readings and bytes."""
-        assert self._file is not None
-        ((rows, readings, size),) = self._file.execute(
-            "SELECT count(*), ifnull(sum(readings), 0), ifnull(sum(length(body)), 0) " + which,
-            arguments,
-        )
-        return rows, readings, size + rows * ROW_BYTES
 
     def _discount(self, queue: str, rows: int, readings: int, size: int) -> None:
         fill = self.fill
@@ -423,51 +304,16 @@ class Spool:
         fill.asides -= rows if queue == ASIDES else 0
         fill.readings -= readings
         fill.bytes -= size
-        fill.oldest_us = self._oldest() if fill.rows else None
+        fill.oldest_us = self._oldest(self._opened) if fill.rows else None
         if not fill.rows:
             with suppress(sqlite3.OperationalError):  # it wants room to make room
-                self._shrink()
+                self._opened.shrink()
 
-    def _oldest(self) -> int | None:
+    def _oldest(self, file: SpoolFile) -> int | None:
+        firsts = [file.oldest_us(queue, self._gone[queue]) for queue in (WORKS, ASIDES)]
+        return min((first for first in firsts if first is not None), default=None)
+
+    @property
+    def _opened(self) -> SpoolFile:
         assert self._file is not None
-        firsts = [
-            row[0]
-            for queue in (WORKS, ASIDES)
-            for row in self._file.execute(
-                f"SELECT spooled_us FROM {queue} WHERE position > ? ORDER BY position LIMIT 1",
-                [self._gone[queue]],
-            )
-        ]
-        return min(firsts, default=None)
-
-    def _shrink(self) -> None:
-        assert self._file is not None
-        if self._pragma("page_count") * self._pragma("page_size") >= SHRINK_FROM_BYTES:
-            self._file.execute("VACUUM")
-            self._file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-    def _write(self, what: Callable[[sqlite3.Connection], Answer]) -> Answer:
-        """What it gives, on the disk. SpoolFull: nothing of it is."""
-        file = self._file
-        assert file is not None
-        try:
-            file.execute("BEGIN IMMEDIATE")
-            answer = what(file)
-            file.execute("COMMIT")
-        except BaseException as error:
-            if file.in_transaction:
-                file.execute("ROLLBACK")
-            if isinstance(error, sqlite3.OperationalError):
-                raise SpoolFull(f"cannot write to {self.path}: {error}") from error
-            raise
-        return answer
-
-
-def _insert(file: sqlite3.Connection, new: New, now_us: int) -> int:
-    cursor = file.execute(
-        f"INSERT INTO {new.queue} (spooled_us, readings, unsure, untold, body)"
-        " VALUES (?, ?, ?, ?, ?)",
-        [now_us, new.readings, new.unsure, new.untold, new.body],
-    )
-    assert cursor.lastrowid is not None
-    return cursor.lastrowid
+        return self._file

@@ -13,7 +13,8 @@ import psycopg
 from hazardloop.alarms.store import Announcement
 from hazardloop.devices.registry import Registry
 from hazardloop.ingest.errors import SpoolFull
-from hazardloop.ingest.spool import ASIDES, WORKS, Piece, Spool
+from hazardloop.ingest.spool import Spool
+from hazardloop.ingest.spool_file import ASIDES, WORKS, Piece
 from hazardloop.service import metrics
 from hazardloop.service.errors import DatabaseAway
 from hazardloop.service.keeping import Keeper, Mark, Overtaken
@@ -129,23 +130,34 @@ class Drain:
         """Looks for the one that is wrong, and puts that aside: the others shall not wait."""
         self._careful_to = pieces[-1].position
         if len(pieces) == 1:
-            why = str(error).strip()
-            log.error("spooled work refused", extra={"at": pieces[0].position, "reason": why})
-            await self.spool.refuse(WORKS, pieces[0].position, why)
+            await self._put_aside(WORKS, pieces[0], error)
+
+    async def _put_aside(self, queue: str, piece: Piece, error: Exception) -> None:
+        why = str(error).strip()
+        extra = {"queue": queue, "at": piece.position, "reason": why}
+        log.error("spooled work refused: kept in the spool's table `refused`", extra=extra)
+        await self.spool.refuse(queue, piece.position, why)
 
     async def _empty_asides(self) -> None:
         """Judges and records what was kept aside, as long as nothing waits before it."""
         spool_id = self.spool.id_of(ASIDES)
         after = await self.keeper.progress(spool_id) if self.spool.fill.asides else 0
         while self.sink.direct and (pieces := await self._head(ASIDES, after, 1)):
-            piece = pieces[0]
-            if self._judged is None or self._judged[0] != piece.position:
-                aside = unpack_aside(piece.body, self.registry())
-                self._judged = piece.position, await self.sink.judge(aside)
-            mark = Mark(spool_id, after, piece.position)
-            work = self._judged[1]
-            await self._note(ASIDES, mark, work, await self.keeper.keep(work, mark))
+            mark = Mark(spool_id, after, pieces[0].position)
+            try:
+                work = await self._judgement(pieces[0])
+                announcements = await self.keeper.keep(work, mark)
+            except (psycopg.Error, msgspec.MsgspecError) as error:
+                await self._put_aside(ASIDES, pieces[0], error)
+                continue
+            await self._note(ASIDES, mark, work, announcements)
             after = mark.through
+
+    async def _judgement(self, piece: Piece) -> Work:
+        if self._judged is None or self._judged[0] != piece.position:
+            aside = unpack_aside(piece.body, self.registry())
+            self._judged = piece.position, await self.sink.judge(aside)
+        return self._judged[1]
 
     async def _note(
         self, queue: str, mark: Mark, work: Work, announcements: list[Announcement]

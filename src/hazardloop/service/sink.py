@@ -11,7 +11,8 @@ from hazardloop.alarms import store as alarm_store
 from hazardloop.alarms.evaluation import Outcome
 from hazardloop.alarms.store import Announcement
 from hazardloop.ingest.errors import SpoolFull
-from hazardloop.ingest.spool import ASIDES, WORKS, New, Spool
+from hazardloop.ingest.spool import Spool
+from hazardloop.ingest.spool_file import ASIDES, WORKS, New
 from hazardloop.service.errors import DatabaseAway
 from hazardloop.service.keeping import Keeper
 from hazardloop.service.spooled import pack_aside, pack_work

@@ -14,10 +14,13 @@ from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from hazardloop.devices.catalog import Catalog
 from hazardloop.devices.registry import Registry
 from hazardloop.ingest.errors import SpoolFull
-from hazardloop.ingest.spool import WORKS, Piece, Spool, Standing
+from hazardloop.ingest.spool import Spool
+from hazardloop.ingest.spool_file import WORKS, Piece, Standing
 from hazardloop.service import snapshot_file
 from hazardloop.service.doubts import expected_of
 from hazardloop.service.errors import SnapshotUnusable
@@ -112,7 +115,10 @@ async def recover(spool: Spool, catalog: Catalog) -> Snapshot:
     after = standing.position
     while pieces := await spool.head(WORKS, AT_ONCE, AT_ONCE_BYTES, after):
         after = pieces[-1].position
-        work = await asyncio.to_thread(_as_one, pieces, found.site.registry)
+        try:
+            work = await asyncio.to_thread(_as_one, pieces, found.site.registry)
+        except msgspec.MsgspecError as error:
+            raise SnapshotUnusable(f"a work behind the snapshot is damaged: {error}") from error
         found.known.add(work, expected)
     return found
 

@@ -37,6 +37,7 @@ def told(spool: Spool, away: str) -> dict[str, Any]:
         "oldest_at": None if fill.oldest_us is None else fill.oldest_us / 1e6,
         "refused": fill.refused,
         "full": fill.full,
+        "snapshot": spool.standing is not None,
         "away": away,
     }
 

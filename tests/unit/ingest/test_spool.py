@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from hazardloop.ingest.errors import SpoolFull
-from hazardloop.ingest.spool import ASIDES, ROW_BYTES, WORKS, Fill, New, Spool, Standing
+from hazardloop.ingest.spool import ROW_BYTES, Fill, Spool
+from hazardloop.ingest.spool_file import ASIDES, WORKS, New, Standing
 from tests import worlds
 
 LIMIT = 1 << 20
@@ -150,7 +151,8 @@ def _wal(spool: Spool) -> Path:
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from hazardloop.ingest.spool import WORKS, New, Spool
+from hazardloop.ingest.spool import Spool
+from hazardloop.ingest.spool_file import WORKS, New
 async def write():
     spool = Spool(Path(sys.argv[1]), 1 << 30, 0)
     await spool.open()
