@@ -58,7 +58,9 @@ async def test_a_case_is_dispatched_to_both_sides_at_the_instant_it_opens(desk: 
         (RAISED_AT, due_at)
     }
     assert case.stage_due_at == due_at
-    ledger = await desk.rows("SELECT revision, action, actor, body FROM ledger ORDER BY entry_id")
+    ledger = await desk.rows(
+        "SELECT revision, action, actor, body FROM ledger WHERE subject = 'case' ORDER BY entry_id"
+    )
     assert [(line["revision"], line["action"], line["actor"]) for line in ledger] == [
         (1, "raise", "system"),
         (2, "dispatch", "system"),
@@ -88,7 +90,8 @@ async def test_a_flood_opens_all_its_cases_at_once_and_repeated_none(desk: Desk)
     assert await case_store.open_cases(desk.owner, alarm_ids, later) == 0
     (counts,) = await desk.rows(
         "SELECT (SELECT count(*) FROM disposal_case) AS cases,"
-        " (SELECT count(*) FROM assignment) AS charges, (SELECT count(*) FROM ledger) AS lines,"
+        " (SELECT count(*) FROM assignment) AS charges,"
+        " (SELECT count(*) FROM ledger WHERE subject = 'case') AS lines,"
         " (SELECT count(DISTINCT opened_at) FROM disposal_case) AS instants"
     )
     assert counts == {"cases": 3_000, "charges": 6_000, "lines": 6_000, "instants": 1}
@@ -107,7 +110,7 @@ async def test_a_case_goes_from_dispatch_to_closed_and_every_step_is_in_the_ledg
     assert (closed.stage, closed.closed_by, closed.handlers) == (Stage.CLOSED, "li", ("zhang",))
     assert (closed.verdict, closed.cause) == (Verdict.REAL, "法兰泄漏")
     assert closed.deadline == date(2026, 12, 1)
-    ledger = await desk.rows("SELECT * FROM ledger ORDER BY entry_id")
+    ledger = await desk.rows("SELECT * FROM ledger WHERE subject = 'case' ORDER BY entry_id")
     assert [(line["action"], line["actor"], line["body"]["stage"]) for line in ledger] == [
         ("raise", "system", "raised"),
         ("dispatch", "system", "dispatched"),

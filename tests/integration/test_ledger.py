@@ -1,14 +1,24 @@
-"""The ledger of every act: who may add to it, who may read which lines."""
+"""The ledger of every act: who may add to it and read it, and that every change of it shows."""
 
+import asyncio
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import psycopg
 import pytest
-from psycopg import AsyncConnection, errors
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from psycopg import AsyncConnection, errors, sql
+from psycopg.conninfo import make_conninfo
 
-from hazardloop.alarms import ledger_store
+from hazardloop.alarms import ledger_reading, ledger_store
+from hazardloop.alarms.alarm import Stage
+from hazardloop.alarms.ledger import Checkpoint, Head, sign
 from hazardloop.alarms.ledger_store import Act
-from tests.cases import found_district
+from hazardloop.service import ledger
+from hazardloop.service.ledger import Verdict
+from tests.cases import RAISED_AT, Desk, clear_signal, found_district, open_case
 
 OUR_LINES = "SELECT subject_id FROM ledger WHERE subject = 'contact' ORDER BY entry_id"
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
@@ -46,3 +56,143 @@ def test_a_request_does_not_speak_for_the_service(database: str) -> None:
                 "INSERT INTO ledger (subject, subject_id, action, actor, actor_role, taken_at)"
                 " VALUES ('drill', '1', 'made', 'system', 'system', now())"
             )
+
+
+@dataclass(frozen=True)
+class Records:
+    """A database in which something happened, and the checkpoint of its end."""
+
+    conninfo: str
+    kept: list[Checkpoint]
+
+
+KEY = Ed25519PrivateKey.generate()
+
+
+@pytest.fixture(scope="module")
+def records(postgres: str, template: str) -> Iterator[Records]:
+    name = sql.Identifier(f"hazardloop_ledger_{os.getpid()}")
+    with psycopg.connect(postgres, autocommit=True) as admin:
+        admin.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(name, sql.Identifier(template))
+        )
+        conninfo = make_conninfo(postgres, dbname=name.as_string().strip('"'))
+        asyncio.run(live_through_something(conninfo))
+        with psycopg.connect(conninfo) as conn:
+            end = ledger_reading.extent(conn).position
+            heads = [Head(at, ledger_reading.hash_at(conn, at) or b"") for at in (5, end)]
+        yield Records(conninfo, [sign(head, NOW, None, KEY) for head in heads])
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+async def live_through_something(conninfo: str) -> None:
+    """Two alarms, one of them closed; a user that comes and goes."""
+    async with await AsyncConnection.connect(conninfo, autocommit=True) as owner:
+        desk = Desk(conninfo, owner, await found_district(owner))
+        closed = await open_case(owner)
+        await clear_signal(owner, [(await desk.load(closed)).alarm_id], RAISED_AT)
+        await desk.bring_to(closed, Stage.CLOSED)
+        await open_case(owner, enterprise="E2")
+        await owner.execute(
+            "INSERT INTO user_account (username, display_name, role, password_hash)"
+            " VALUES ('zhao', '赵', 'operator', 'the-hash')"
+        )
+        await owner.execute("UPDATE user_account SET active = false, password_hash = 'another'")
+
+
+def verdict_on(conn: psycopg.Connection, kept: Sequence[Checkpoint] = ()) -> Verdict:
+    return ledger.verify(conn, kept, KEY.public_key().public_bytes_raw(), lambda _: None)
+
+
+def test_a_ledger_that_nobody_touched_is_whole(records: Records) -> None:
+    with psycopg.connect(records.conninfo) as conn:
+        verdict = verdict_on(conn, records.kept)
+        lines = conn.execute(
+            "SELECT subject, action, count(*) FROM ledger WHERE subject <> 'case' GROUP BY 1, 2"
+        ).fetchall()
+        user = conn.execute("SELECT body FROM ledger WHERE subject = 'user' ORDER BY entry_id")
+        made, changed = (row[0] for row in user.fetchall())
+    assert verdict.findings == []
+    assert verdict.checkpoints == 2
+    figures = {"raised": 2, "closed": 1, "rate": 0.5}
+    assert verdict.rates == [{"month": "2026-11", "ledger": figures, "tables": figures}]
+    assert {("alarm", "raised", 2), ("user", "made", 1), ("user", "changed", 1)} <= set(lines)
+    assert {("enterprise", "made", 2), ("gateway", "made", 2), ("device", "made", 4)} <= set(lines)
+    assert made["password_hash"] == changed["password_hash"] == "secret"
+    assert changed["active"] == [True, False]
+
+
+WATCHED = ("ledger", "ledger_chain", "alarm", "disposal_case")
+
+STAMP_ANEW = """
+    DO $$
+    DECLARE
+        ids bigint[] := (SELECT array_agg(entry_id) FROM ledger);
+    BEGIN
+        DELETE FROM ledger_chain;
+        PERFORM append_to_chain(ids);
+    END $$"""
+
+TAMPERING = {
+    "a changed actor": (
+        "UPDATE ledger SET actor = 'li' WHERE entry_id = 7", "position 7: expected"
+    ),
+    "a changed body": (
+        """UPDATE ledger SET body = body || '{"late": false}' WHERE entry_id = 9""",
+        "position 9: expected",
+    ),
+    "a deleted line": ("DELETE FROM ledger WHERE entry_id = 4", "line 4 of the ledger is gone"),
+    "a line deleted with its link": (
+        "DELETE FROM ledger WHERE entry_id = 4; DELETE FROM ledger_chain WHERE entry_id = 4",
+        "position 4 is missing: 5 follows on 3",
+    ),
+    "two lines that changed places": (
+        "UPDATE ledger_chain SET position = 1000 WHERE position = 6;"
+        " UPDATE ledger_chain SET position = 6 WHERE position = 7;"
+        " UPDATE ledger_chain SET position = 7 WHERE position = 1000",
+        "position 6: expected",
+    ),
+    "a line put in between": (
+        "INSERT INTO ledger (subject, subject_id, action, actor, actor_role, taken_at)"
+        " VALUES ('user', '1', 'made', 'x', 'x', now())",
+        "of the ledger is not in the chain",
+    ),
+    "a tail cut off": (
+        "DELETE FROM ledger WHERE entry_id > 10; DELETE FROM ledger_chain WHERE position > 10",
+        "the ledger ends at 10",
+    ),
+    "everything gone": ("DELETE FROM ledger; DELETE FROM ledger_chain", "the ledger ends at 0"),
+    "a chain made anew": (
+        f"UPDATE ledger SET actor = 'li' WHERE entry_id = 3; {STAMP_ANEW}",
+        "checkpoint of 2026-11-22T02:00:00.000Z at position 5: expected hash",
+    ),
+    "a chain made anew without a line": (
+        f"DELETE FROM ledger WHERE entry_id = 8; {STAMP_ANEW}", "the last 1 lines or more"
+    ),
+    "an alarm that became a drill": (
+        "UPDATE alarm SET drill = true",
+        "handling rate of 2026-11: the ledger gives {'raised': 2, 'closed': 1, 'rate': 0.5},"
+        " published is {'raised': 0, 'closed': 0, 'rate': None}",
+    ),
+    "an alarm that nobody raised": (
+        "INSERT INTO alarm SELECT (jsonb_populate_record(a, jsonb_build_object("
+        "'alarm_id', gen_random_uuid(), 'rule_id', 'smoke_detector.high'))).* FROM alarm a LIMIT 1",
+        "the ledger says null",
+    ),
+    "a case closed by hand": (
+        "UPDATE disposal_case SET stage = 'closed', verdict = 'real', cause = 'x', measures = 'x',"
+        " closed_by = 'li', closed_at = now(), handlers = '{}'",
+        "handling rate of 2026-11",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("statements", "told"), TAMPERING.values(), ids=TAMPERING.keys())
+def test_tampering_is_named(records: Records, statements: str, told: str) -> None:
+    """By who owns the tables and switches their triggers off, as no role of the service can."""
+    with psycopg.connect(records.conninfo) as conn, conn.transaction(force_rollback=True):
+        for table in WATCHED:
+            conn.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+        conn.execute(statements)
+        findings = verdict_on(conn, records.kept).findings
+    assert any(told in finding for finding in findings), findings

@@ -89,3 +89,21 @@ class HazardOvertaken(Exception):
     def __init__(self, hazard_id: int, revision: int) -> None:
         super().__init__(f"hazard {hazard_id} is at revision {revision} by now")
         self.revision = revision
+
+
+class ChainBroken(Exception):
+    """A line of the ledger does not follow on the one before it."""
+
+    def __init__(self, position: int, expected: bytes, found_position: int, found: bytes) -> None:
+        super().__init__(
+            f"position {position}: expected hash {expected.hex()}, found {found.hex()}"
+            if position == found_position
+            else f"position {position} is missing: {found_position} follows on {position - 1}"
+        )
+        self.position = position
+        """That should have been next."""
+        self.found_position = found_position
+
+
+class CheckpointUnreadable(Exception):
+    """This is no checkpoint of a ledger."""

@@ -16,7 +16,7 @@ from typing import Final
 from hazardloop.alarms import figure_store
 from hazardloop.alarms.rules import catalogue_rules
 from hazardloop.ingest import connectivity, rollups
-from hazardloop.service import balance_chores, heartbeat, jobs
+from hazardloop.service import balance_chores, heartbeat, jobs, ledger_watch
 from hazardloop.service.database import (
     Connection,
     SteadyConnection,
@@ -63,6 +63,7 @@ async def run_clerk(settings: Settings) -> None:
         beside = [
             group.create_task(_keep_rollups(settings)),
             group.create_task(jobs.run_jobs(settings)),
+            group.create_task(ledger_watch.keep_ledger(settings)),
         ]
         await _keep_house(settings, stop)
         for one in beside:

@@ -100,6 +100,12 @@ def _bench_options(command: argparse.ArgumentParser) -> None:
     bench.add_arguments(command)
 
 
+def _ledger_options(command: argparse.ArgumentParser) -> None:
+    from hazardloop.service import ledger
+
+    ledger.add_arguments(command)
+
+
 def _home_option(command: argparse.ArgumentParser) -> None:
     command.add_argument("--home", type=Path, help="of a service that `up` or `demo` runs (./var)")
 
@@ -158,7 +164,9 @@ def _migrate(arguments: Arguments) -> int:
     from hazardloop.service import database
     from hazardloop.service.serve import database_url_of
 
-    applied = asyncio.run(database.migrate(database_url_of(_settings())))
+    settings = _settings()
+    service = database_url_of(settings)
+    applied = asyncio.run(database.migrate(settings.database_owner_url or service, service))
     print("\n".join(applied) if applied else "nothing to do: the database is at this version")
     return 0
 
@@ -167,6 +175,14 @@ def _doctor(arguments: Arguments) -> int:
     from hazardloop.service import doctor
 
     return asyncio.run(doctor.run(lambda: _settings(home=arguments.home)))
+
+
+def _ledger(arguments: Arguments) -> int:
+    from hazardloop.service import ledger
+    from hazardloop.service.embedded.installation import running_settings
+
+    given = _settings(home=arguments.home)
+    return ledger.main(arguments, running_settings(given.home) or given)
 
 
 def _simulate(arguments: Arguments) -> int:
@@ -210,6 +226,7 @@ COMMANDS: Final[
     ),
     "migrate": ("brings the database to this version", _migrate, _no_options),
     "doctor": ("checks what the service needs, a line each", _doctor, _home_option),
+    "ledger": ("verifies the ledger of all that was done", _ledger, _ledger_options),
     "simulate": ("a fleet of simulated gateways", _simulate, _simulate_options),
     "rules": ("what there is to do with rule files", _rules, _rules_options),
     "bench": ("measures a part; JSON on standard output", _bench, _bench_options),

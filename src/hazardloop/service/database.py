@@ -17,7 +17,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
-from hazardloop.service import queue_schema
+from hazardloop.service import database_roles, queue_schema
 from hazardloop.service.errors import DatabaseAbsent, DatabaseAway, SchemaWrong
 
 Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
@@ -89,12 +89,22 @@ async def _speak_utc(connection: Connection) -> None:
     await connection.set_autocommit(False)
 
 
+ENTER_SCOPE: Final = """
+    SELECT set_config('hazardloop.scope', %s, true), set_config('hazardloop.actor', %s, true),
+           set_config('hazardloop.actor_role', %s, true)"""
+
+
 @asynccontextmanager
-async def request_scope(pool: Pool, scope: str) -> AsyncIterator[Connection]:
-    """One transaction as `hazardloop_api` that sees `scope`: `*`, or an enterprise_id as text."""
+async def request_scope(
+    pool: Pool, scope: str, actor: str = "", role: str = ""
+) -> AsyncIterator[Connection]:
+    """One transaction as `hazardloop_api` that sees `scope`: `*`, or an enterprise_id as text.
+
+    `actor` and `role`: whom the ledger names for what the database writes down by itself.
+    """
     async with pool.connection() as connection, connection.transaction():
         await connection.execute("SET LOCAL ROLE hazardloop_api")
-        await connection.execute("SELECT set_config('hazardloop.scope', %s, true)", [scope])
+        await connection.execute(ENTER_SCOPE, [scope, actor, role])
         yield connection
 
 
@@ -108,14 +118,17 @@ def migration_texts() -> list[tuple[str, str]]:
     return [(entry.name, entry.read_text(encoding="utf-8")) for entry in files]
 
 
-async def migrate(conninfo: str) -> list[str]:
+async def migrate(conninfo: str, service: str | None = None) -> list[str]:
     """Names of the migrations applied just now; none when the database is at this version already.
 
+    `service` is how the processes will connect, where that is not as the owner.
     Raises DatabaseAbsent; SchemaWrong when a landed migration was edited or the database is newer.
     """
     async with await connect(conninfo, "migrate") as connection:
         applied = await _apply(connection)
         await ensure_partitions(connection, datetime.now(UTC))
+        async with connection.transaction():
+            await database_roles.settle(connection, service)
     return applied
 
 

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import aiomqtt
 import psycopg
 
-from hazardloop.service import database
+from hazardloop.service import database, database_roles
 from hazardloop.service.embedded import nats, postgres
 from hazardloop.service.embedded.home import require_room
 from hazardloop.service.embedded.installation import running_settings
@@ -102,6 +102,22 @@ async def check_store(settings: Settings) -> str:
     return str(row[0])
 
 
+async def check_ledger(settings: Settings) -> str:
+    """Whether the processes log in as somebody who cannot rewrite the ledger."""
+    if not settings.database_url:
+        return "its guards are made with the schema"
+    async with await database.connect(settings.database_url, "doctor") as connection:
+        await database.require_schema(connection)
+        role, power = await database_roles.power_over_ledger(connection)
+    if power is not None:
+        raise ServiceError(
+            f"the role {role} could rewrite the ledger ({power}): name {database_roles.SERVICE} in"
+            " HAZARDLOOP_DATABASE_URL, the owner in HAZARDLOOP_DATABASE_OWNER_URL, and run"
+            " `hazardloop migrate`"
+        )
+    return f"the role {role} can only add to it"
+
+
 async def check_broker(settings: Settings) -> str:
     """Whether the broker lets us in with the settings' user and password."""
     if not settings.database_url and "mqtt_url" not in settings.model_fields_set:
@@ -183,6 +199,7 @@ CHECKS: Final[dict[str, Check]] = {
     "database": check_database,
     "schema": check_schema,
     "store": check_store,
+    "ledger": check_ledger,
     "broker": check_broker,
     "certificate": check_certificate,
     "nats": check_nats,

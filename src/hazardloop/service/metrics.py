@@ -57,6 +57,16 @@ SPOOL_OLDEST: Final = Gauge(
     "Age of the oldest that is kept on disk; 0 when there is none.",
     multiprocess_mode="livemax",
 )
+LEDGER_BROKEN: Final = Gauge(
+    "hazardloop_ledger_broken",
+    "1 when the ledger does not follow on its last checkpoint, 0 when it does.",
+    multiprocess_mode="livemax",
+)
+LEDGER_CHECKPOINT: Final = Gauge(
+    "hazardloop_ledger_checkpoint_timestamp_seconds",
+    "When the last checkpoint of the ledger was signed.",
+    multiprocess_mode="livemax",
+)
 SPOOL_FULL: Final = Gauge(
     "hazardloop_spool_full",
     "1 while the spool takes no more and nothing is acknowledged.",

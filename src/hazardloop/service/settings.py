@@ -33,6 +33,9 @@ class Settings(BaseModel):
     """Where everything of an embedded run, evidence and secrets are kept."""
     database_url: str = ""
     """PostgreSQL, as libpq takes it; empty = the embedded one of `demo` and `up`."""
+    database_owner_url: str = ""
+    """The same database as its owner, for `migrate` alone; empty = database_url. With it, name
+    hazardloop_service in database_url: worker, clerk and api then own nothing that guards."""
     mqtt_url: str = "mqtt://127.0.0.1:1883"
     """Broker: mqtt:// or mqtts://, with user name and password where it wants them."""
     mqtt_ca_file: Path | None = None
@@ -89,6 +92,9 @@ class Settings(BaseModel):
     """The message balance minute by minute; a number missed for longer stays missing."""
     balance_days: int = Field(default=1_100, ge=40)
     """Daily statements."""
+    ledger_dir: Path | None = None
+    """Where signed checkpoints of the ledger are written, best out of reach of who administers the
+    database; empty = `ledger` in the home."""
 
     @field_validator("tz")
     @classmethod

@@ -82,6 +82,8 @@ EXPECTED = {
     "GET /kpi/handling": ALL,
     "GET /kpi/members": ALL,
     "GET /kpi/response": ALL,
+    "GET /ledger": {"auditor", "authority", "supervisor", "enterprise"},
+    "GET /ledger/anchors": {"auditor", "authority", "supervisor", "enterprise"},
     "GET /stream": ALL,
     "GET /gateways/{gateway}/balance": ALL,
     "GET /gateways/{gateway}/balance/daily": ALL,

@@ -59,6 +59,6 @@ async def test_a_demand_is_for_known_kinds_and_for_those_who_may(api: World) -> 
         assert [one["required"] for one in told.json()] == ([required] if required else [])
     assert (await ent1.get(path)).json() == []
     noted = await api.conn.execute(
-        "SELECT body ->> 'required' FROM ledger WHERE subject = 'hazard_unit' ORDER BY entry_id"
+        "SELECT body ->> 'required' FROM ledger WHERE body ? 'required' ORDER BY entry_id"
     )
     assert [row[0] for row in await noted.fetchall()][-2:] == ["2", "0"]

@@ -60,7 +60,7 @@ Actor = Annotated[Account, Depends(current_account)]
 
 async def request_transaction(account: Actor, here: Here) -> AsyncIterator[Connection]:
     """The request's transaction: sees what the account may, commits before the answer leaves."""
-    async with request_scope(here.pool, account.scope) as conn:
+    async with request_scope(here.pool, account.scope, account.username, account.role) as conn:
         yield conn
 
 

@@ -38,6 +38,7 @@ PERMISSIONS: Final[Mapping[str, frozenset[Role]]] = {
     "contacts.write": frozenset({Role.ADMIN, Role.SUPERVISOR}),
     "notices.read": EVERYONE - {Role.TESTER},
     "notices.resend": frozenset({Role.ADMIN, Role.SUPERVISOR, Role.OPERATOR}),
+    "ledger.read": frozenset({Role.AUDITOR, Role.AUTHORITY, Role.SUPERVISOR, Role.ENTERPRISE}),
 }
 """`cases.step` opens the door; which step who may take then is the table of alarms/lifecycle.py."""
 

@@ -56,7 +56,7 @@ class Installation:
                     self.broker_kind, home, self.mqtt_host, self.mqtt_port,
                     self.settings.broker_sync,
                 ),
-                self.conninfo,
+                self.service_conninfo,
                 service_accounts(
                     kept_secret(home, "broker-worker"), kept_secret(home, "broker-service")
                 ),
@@ -64,8 +64,15 @@ class Installation:
 
     @property
     def conninfo(self) -> str:
-        """How to reach the database."""
-        return self.postgres.conninfo if self.postgres else self.settings.database_url
+        """How to reach the database as its owner."""
+        if self.postgres:
+            return self.postgres.conninfo
+        return self.settings.database_owner_url or self.settings.database_url
+
+    @property
+    def service_conninfo(self) -> str:
+        """How the processes reach it."""
+        return self.postgres.service_conninfo if self.postgres else self.settings.database_url
 
     @property
     def mqtt_address(self) -> str:
@@ -91,7 +98,7 @@ class Installation:
         if self.postgres:
             await self.postgres.answering()
             self.postgres.make_database()
-        applied = await database.migrate(self.conninfo)
+        applied = await database.migrate(self.conninfo, self.service_conninfo)
         self.say(f"database is ready{f', {len(applied)} migrations applied' if applied else ''}")
         if self.furnish:
             await self.furnish(self.conninfo)
@@ -119,7 +126,9 @@ class Installation:
             tasks.create_task(self.supervisor.watch())
             if self.door:
                 tasks.create_task(self.door.follow_registry())
-                tasks.create_task(Refusals(self.door.broker.child.log).follow(self.conninfo))
+                tasks.create_task(
+                    Refusals(self.door.broker.child.log).follow(self.service_conninfo)
+                )
 
     async def operate(self, then: Callable[[], Awaitable[None]]) -> None:
         """Starts, and does `then` while everything is kept running; stops when that returns, or at
@@ -137,9 +146,13 @@ class Installation:
         await until_signal(self.supervisor, work(), self.say)
 
     def _settings_of(self, role: str) -> Settings:
-        changed: dict[str, object] = {"home": self.settings.home.resolve()}
+        # The owner's password is not for those who serve.
+        changed: dict[str, object] = {
+            "home": self.settings.home.resolve(),
+            "database_owner_url": "",
+        }
         if self.postgres:
-            changed["database_url"] = self.postgres.conninfo
+            changed["database_url"] = self.postgres.service_conninfo
         if self.door:
             user = "worker" if role == "worker" else "service"
             secret = quote(kept_secret(self.settings.home, f"broker-{user}"), safe="")

@@ -14,6 +14,7 @@ from typing import Final
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from hazardloop.service.database_roles import SERVICE
 from hazardloop.service.embedded import another_user
 from hazardloop.service.embedded.child import LOOK_EACH_S, Child, last_line
 from hazardloop.service.embedded.templates import render, write_private
@@ -74,6 +75,11 @@ class EmbeddedPostgres:
     def conninfo(self) -> str:
         """How to reach it as its owner."""
         return make_conninfo(host=str(self.socket_folder), user="hazardloop", dbname="hazardloop")
+
+    @property
+    def service_conninfo(self) -> str:
+        """How worker, clerk and api reach it."""
+        return make_conninfo(self.conninfo, user=SERVICE)
 
     @property
     def pid(self) -> int | None:
