@@ -113,7 +113,9 @@ def test_many_notices_are_one_list_the_worst_first_without_a_link() -> None:
     assert lines[0].startswith("1. 【红色·重大】")
     assert lines[-1] == f"另有 {31 - LISTED} 条，请登录平台查看。"
     assert "http" not in envelope.text
-    assert len(envelope.facts["notices"]) == 31
+    assert (len(envelope.facts["notices"]), envelope.facts["more"]) == (31, 0)
+    flood = envelope_of(several * 100, Speaker("en", SHANGHAI), "k", None)
+    assert (len(flood.facts["notices"]), flood.facts["more"]) == (500, 2_500)
 
 
 @pytest.mark.parametrize(

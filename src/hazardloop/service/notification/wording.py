@@ -15,6 +15,8 @@ from hazardloop.service.notification.envelope import Envelope
 
 LISTED: Final = 10
 """Notices of one message that are listed one by one."""
+FOR_PROGRAMS: Final = 500
+"""Notices of one message that a webhook gets; some 200 kB."""
 SIGNS: Final = {"Cel": "°C", "[ppm]": "ppm", "%{LEL}": "%LEL", "1": ""}
 """How units are written for people, where it is not UCUM's way."""
 RULE_LANGUAGE: Final = {"zh-CN": "zh", "en": "en"}
@@ -218,9 +220,10 @@ def _several(ordered: Sequence[Facts], speaker: Speaker, key: str) -> Envelope:
 
 
 def _for_programs(notices: Sequence[Facts], link: str | None) -> dict[str, Any]:
-    """The notices as a webhook gets them; all of them, as a program does not tire."""
+    """The notices as a webhook gets them: the worst, and how many more there are."""
     return {
         "link": link,
+        "more": max(0, len(notices) - FOR_PROGRAMS),
         "notices": [
             {
                 "id": facts.notice_id,
@@ -240,6 +243,6 @@ def _for_programs(notices: Sequence[Facts], link: str | None) -> dict[str, Any]:
                 "drill": facts.drill,
                 "found_late": facts.found_late,
             }
-            for facts in notices
+            for facts in notices[:FOR_PROGRAMS]
         ],
     }
