@@ -9,9 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Final
 
 import numpy as np
@@ -20,13 +18,10 @@ from hazardloop.alarms import evaluation
 from hazardloop.alarms import store as alarm_store
 from hazardloop.alarms.annunciation import Annunciator
 from hazardloop.alarms.memory import Memory, carry_over
-from hazardloop.devices import store as registry_store
 from hazardloop.devices.dialects.readers import rereading
 from hazardloop.devices.instants import MINUTE_US
 from hazardloop.devices.readings import Bools, Quality, Readings, Rows, Times
-from hazardloop.devices.store import Changes
 from hazardloop.devices.wire import Reason
-from hazardloop.ingest import retry_store
 from hazardloop.ingest import store as reading_store
 from hazardloop.ingest.arrivals import arrivals_of, fates, in_runs
 from hazardloop.ingest.batching import Batch, together
@@ -40,7 +35,7 @@ from hazardloop.ingest.retries import AskedAgain, as_batch, as_late, outcomes
 from hazardloop.ingest.spool import Spool
 from hazardloop.ingest.subscription import Subscription, now_us
 from hazardloop.service import metrics
-from hazardloop.service.database import BriskConnection, Connection, SteadyConnection
+from hazardloop.service.database import BriskConnection
 from hazardloop.service.doubts import Doubts
 from hazardloop.service.errors import DatabaseAway
 from hazardloop.service.herald import Herald
@@ -48,7 +43,7 @@ from hazardloop.service.keeping import Keeper
 from hazardloop.service.known import as_recorded, still
 from hazardloop.service.self_watch import SelfWatch
 from hazardloop.service.sink import Kept, Sink
-from hazardloop.service.site import Site, bring_up_to_date, with_renewed_routes
+from hazardloop.service.site import Site
 from hazardloop.service.snapshots import Snapshots
 from hazardloop.service.work import Aside, Work, aside_of
 
@@ -57,10 +52,6 @@ log = logging.getLogger(__name__)
 TICK_S: Final = 1.0
 GRACE_US: Final = 1_000_000
 """Delays run out this much later than the clock says, so that a reading in flight can speak."""
-FOLLOW_S: Final = 0.5
-"""How often the registry is asked what has changed."""
-RENEW_EACH_S: Final = 5.0
-"""At most so often the tables of codes are made anew, while the registry goes on changing."""
 ASK_WITHIN_S: Final = 3.0
 """Longer than this no batch waits for an answer; what was asked is set aside."""
 AHEAD: Final = 2
@@ -156,17 +147,6 @@ class Worker:
         self.settling = False
         if gathered:
             await self.ahead.put(await self.work_of(gathered))
-
-    async def follow_retries(self, database: BriskConnection) -> None:
-        """Looks for dead letters that are to be taken again, until cancelled."""
-        try:
-            while True:
-                if not self.asked:
-                    with suppress(DatabaseAway):
-                        self.asked = await database(retry_store.claim, ASK_WITHIN_S)
-                await asyncio.sleep(TICK_S)
-        finally:
-            await database.close()
 
     async def keep_work(self) -> None:
         """Makes work durable, announces it, acknowledges it; in order, until cancelled."""
@@ -377,26 +357,7 @@ class Worker:
             self.memory = recorded
         self.from_snapshot = ""
 
-    async def follow_registry(self, database: SteadyConnection) -> None:
-        """Takes over what changes in the registry, soon after it did; until cancelled."""
-        renewed_at = float("-inf")
-        try:
-            while True:
-                await asyncio.sleep(FOLLOW_S)
-                since = self.site.registry.revision
-                changes = await database(partial(registry_store.changes_since, revision=since))
-                for page in registry_store.pages(changes):
-                    self._take_over(*await database(partial(self._brought_up_to_date, page=page)))
-                if not self.site.routes.whole and time.monotonic() > renewed_at + RENEW_EACH_S:
-                    self.site = await asyncio.to_thread(with_renewed_routes, self.site)
-                    renewed_at = time.monotonic()
-        finally:
-            await database.close()
-
-    async def _brought_up_to_date(self, connection: Connection, page: Changes) -> tuple[Site, Rows]:
-        return await bring_up_to_date(connection, self.site, page)
-
-    def _take_over(self, site: Site, touched: Rows) -> None:
+    def take_over(self, site: Site, touched: Rows) -> None:
         """Goes on with a registry that changed; rows keep their points, new ones are added."""
         newest = nothing_seen(len(site.registry))
         newest[: len(self.newest)] = self.newest

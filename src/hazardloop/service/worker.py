@@ -23,6 +23,7 @@ from hazardloop.service import spool_state
 from hazardloop.service.database import BriskConnection, SteadyConnection
 from hazardloop.service.draining import PATIENCE_S, Drain
 from hazardloop.service.errors import BrokerAbsent
+from hazardloop.service.following import follow_registry, follow_retries
 from hazardloop.service.keeping import Keeper
 from hazardloop.service.pipeline import Worker
 from hazardloop.service.self_watch import SelfWatch
@@ -106,10 +107,10 @@ async def _work(settings: Settings, start: Start, spool: Spool, stop: asyncio.Ev
                 group.create_task(annunciator.run()),
                 group.create_task(worker.keep_work()),
                 group.create_task(
-                    worker.follow_retries(BriskConnection(database, "worker-retries"))
+                    follow_retries(worker, BriskConnection(database, "worker-retries"))
                 ),
                 group.create_task(
-                    worker.follow_registry(SteadyConnection(database, "worker-registry"))
+                    follow_registry(worker, SteadyConnection(database, "worker-registry"))
                 ),
                 group.create_task(drain.run()),
                 group.create_task(signs.show_spool()),

@@ -1,0 +1,56 @@
+"""What a worker learns from the database beside its stream, soon after it was changed there."""
+
+import asyncio
+import time
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from hazardloop.devices import store as registry_store
+from hazardloop.devices.readings import Rows
+from hazardloop.devices.store import Changes
+from hazardloop.ingest import retry_store
+from hazardloop.service.database import BriskConnection, Connection, SteadyConnection
+from hazardloop.service.errors import DatabaseAway
+from hazardloop.service.pipeline import ASK_WITHIN_S, TICK_S, Worker
+from hazardloop.service.site import Site, bring_up_to_date, with_renewed_routes
+
+FOLLOW_S: Final = 0.5
+"""How often the registry is asked what has changed."""
+RENEW_EACH_S: Final = 5.0
+"""At most so often the tables of codes are made anew, while the registry goes on changing."""
+
+
+async def follow_retries(worker: Worker, database: BriskConnection) -> None:
+    """Looks for dead letters that are to be taken again, until cancelled."""
+    try:
+        while True:
+            if not worker.asked:
+                with suppress(DatabaseAway):
+                    worker.asked = await database(retry_store.claim, ASK_WITHIN_S)
+            await asyncio.sleep(TICK_S)
+    finally:
+        await database.close()
+
+
+async def follow_registry(worker: Worker, database: SteadyConnection) -> None:
+    """Takes over what changes in the registry, until cancelled."""
+    renewed_at = float("-inf")
+    try:
+        while True:
+            await asyncio.sleep(FOLLOW_S)
+            since = worker.site.registry.revision
+            changes = await database(partial(registry_store.changes_since, revision=since))
+            for page in registry_store.pages(changes):
+                worker.take_over(*await database(partial(_brought_up_to_date, worker, page)))
+            if not worker.site.routes.whole and time.monotonic() > renewed_at + RENEW_EACH_S:
+                worker.site = await asyncio.to_thread(with_renewed_routes, worker.site)
+                renewed_at = time.monotonic()
+    finally:
+        await database.close()
+
+
+async def _brought_up_to_date(
+    worker: Worker, page: Changes, connection: Connection
+) -> tuple[Site, Rows]:
+    return await bring_up_to_date(connection, worker.site, page)
