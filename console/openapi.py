@@ -16,6 +16,7 @@ USED = (
     "Alarm",
     "Bucket",
     "CaseBrief",
+    "CheckOut",
     "CountsOut",
     "DeadlineOut",
     "DeviceKindOut",

@@ -37,7 +37,10 @@ DISTRICT: Final = """
            (VALUES ('GD-1', 'gas_detector'), ('SD-1', 'smoke_detector')) AS made (code, kind);
     INSERT INTO rule_version (rule_id, version, definition)
     VALUES ('gas_detector.high', 1, '{"name": {"zh": "可燃气体高报", "en": "Gas high"}}'),
-           ('smoke_detector.high', 1, '{}')"""
+           ('smoke_detector.high', 1, '{"plan": [
+                {"item": "evacuate", "text": {"zh": "疏散", "en": "Evacuate"}, "required": true},
+                {"item": "call", "text": {"zh": "报 119", "en": "Call 119"}, "required": false}]}');
+    UPDATE case_policy SET rest = '0'"""
 
 POINTS: Final = """
     INSERT INTO point (device_id, enterprise_id, quantity, unit)

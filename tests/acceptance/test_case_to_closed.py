@@ -16,6 +16,7 @@ from hazardloop.service.app import create_app
 from hazardloop.service.passwords import hash_password
 from hazardloop.service.settings import Settings
 from tests.cases import RAISED_AT, clear_signal, found_district, open_case, raise_alarms
+from tests.files import jpeg
 
 BASE_URL: Final = "http://testserver/api/v1"
 PASSWORD: Final = "a good long password"
@@ -30,7 +31,7 @@ PEOPLE: Final = {
     "zhou": (Role.TESTER, None),
     "wu": (Role.ADMIN, None),
 }
-JPEG: Final = b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(2_000)
+JPEG: Final = jpeg()
 REPORT: Final = {
     "cause": "法兰垫片老化",
     "measures": "更换垫片并复测",
@@ -96,7 +97,7 @@ class Town:
 async def town(database: str, home: Path) -> AsyncIterator[Town]:
     async with await AsyncConnection.connect(database, autocommit=True) as owner:
         town = Town(owner, home)
-        await _settle(owner, await found_district(owner))
+        await settle(owner, await found_district(owner))
         app = create_app(Settings(home=home, database_url=database), clock=lambda: town.now)
         async with app.router.lifespan_context(app):
             town.clients = {username: client_of(app, username) for username in PEOPLE}
@@ -105,7 +106,7 @@ async def town(database: str, home: Path) -> AsyncIterator[Town]:
                 await client.aclose()
 
 
-async def _settle(owner: AsyncConnection[Any], enterprises: dict[str, int]) -> None:
+async def settle(owner: AsyncConnection[Any], enterprises: dict[str, int]) -> None:
     for username, (role, enterprise) in PEOPLE.items():
         await owner.execute(
             "INSERT INTO user_account (username, display_name, role, enterprise_id, password_hash)"
@@ -331,7 +332,7 @@ async def test_a_file_that_is_gone_from_the_disk_is_said_to_be(town: Town) -> No
     kept = (await town.attach("zhang", await town.case_of())).json()
     for path in (town.home / "evidence").rglob(kept["sha256"]):
         path.unlink()
-    problem(await town.clients["li"].get(f"/evidence/{kept['id']}"), 503, "unavailable")
+    problem(await town.clients["li"].get(f"/evidence/{kept['id']}"), 500, "damaged")
 
 
 async def test_a_file_that_is_refused_leaves_no_trace(

@@ -7,9 +7,10 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import PASSWORD, Town
+from tests.files import jpeg
 from tests.worlds import eventually
 
-JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(2_000)
+JPEG = jpeg()
 
 
 def row(page: Page, device: str) -> Locator:

@@ -1,6 +1,7 @@
 """What the database refuses, whoever asks: requests with the API's rights, and the service."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,11 +10,11 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
+from psycopg.conninfo import make_conninfo
 
 from hazardloop.alarms.alarm import Stage, Tier
 from hazardloop.alarms.lifecycle import TRANSITIONS
-from tests import worlds
 from tests.cases import RAISED_AT, Desk, clear_signal, found_district, open_case
 
 STANDING = (
@@ -36,8 +37,14 @@ class Archive:
 
 @pytest.fixture(scope="module")
 def archive(postgres: str, template: str) -> Iterator[Archive]:
-    with worlds.cloned(postgres, template) as conninfo:
+    name = sql.Identifier(f"hazardloop_forgeries_{os.getpid()}")
+    with psycopg.connect(postgres, autocommit=True) as admin:
+        admin.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(name, sql.Identifier(template))
+        )
+        conninfo = make_conninfo(postgres, dbname=name.as_string().strip('"'))
         yield Archive(conninfo, asyncio.run(_fill(conninfo)))
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
 async def _fill(conninfo: str) -> dict[Stage, UUID]:
@@ -90,15 +97,14 @@ REPORTED = ("submitted_by = 'zhang'", "cause = 'x'", "measures = 'x'")
 FORGERIES = {
     "closing without a verdict": (
         Stage.SUBMITTED, becomes("closed", "verdict = NULL", "bypass_permit = '{}'", *CLOSED_BY_LI),
-        "closed_has_a_verdict",
+        "findings do not change",
     ),
     "closing without cause": (
         Stage.SUBMITTED, becomes("closed", "cause = NULL", "bypass_permit = '{}'", *CLOSED_BY_LI),
-        "closed_has_cause_and_measures",
+        "findings do not change",
     ),
     "closing what was never submitted": (
-        Stage.HANDLING, becomes("closed", *REPORTED, *FIVE, *CLOSED_BY_LI),
-        "closed does not follow handling",
+        Stage.HANDLING, becomes("closed", *CLOSED_BY_LI), "closed does not follow handling",
     ),
     "closing by who handled it": (
         Stage.SUBMITTED, becomes("closed", "closed_by = 'zhang'", "closed_at = now()"),

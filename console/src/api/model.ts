@@ -16,7 +16,7 @@ export type Stage =
   | "raised" | "dispatched" | "signed" | "verified" | "handling" | "submitted" | "closed";
 export type Action =
   | "dispatch" | "sign" | "verify" | "handle" | "submit" | "close" | "return" | "reopen"
-  | "comment" | "attach" | "escalate";
+  | "comment" | "attach" | "escalate" | "tick" | "untick" | "amend" | "merge" | "split";
 export type Verdict = "real" | "false_alarm" | "test" | "maintenance" | "unknown";
 export type Role =
   | "admin" | "supervisor" | "operator" | "authority" | "enterprise" | "auditor" | "tester";
@@ -90,6 +90,7 @@ export type Evidence = Schemas["EvidenceOut"];
 export type Case = Said<Schemas["CaseBrief"], { tier: TierName }> & {
   steps: CaseStep[];
   evidence: Evidence[];
+  checks: Said<Schemas["CheckOut"], { text: Bilingual }>[];
   deadlines: Schemas["DeadlineOut"][];
 };
 

@@ -8,7 +8,7 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /** @enum {string} */
-        Action: "dispatch" | "sign" | "verify" | "handle" | "submit" | "return" | "close" | "reopen" | "comment" | "attach" | "escalate";
+        Action: "dispatch" | "sign" | "verify" | "handle" | "submit" | "return" | "close" | "reopen" | "comment" | "attach" | "escalate" | "tick" | "untick" | "amend" | "merge" | "split";
         Alarm: {
             acknowledge_note: string | null;
             acknowledged: boolean;
@@ -65,6 +65,7 @@ export interface components {
             assigned_to: string;
             dispatched_at: string;
             party: components["schemas"]["Party"];
+            post: string;
             sign_due_at: string;
             signed_at: string | null;
             signed_by: string | null;
@@ -95,7 +96,9 @@ export interface components {
             handlers: string[];
             /** Format: uuid */
             id: string;
+            lead_case_id: string | null;
             measures: string | null;
+            members: string[];
             opened_at: string;
             plan: string | null;
             reopened: number;
@@ -114,6 +117,15 @@ export interface components {
             id: string;
             revision: number;
             stage: string;
+        };
+        CheckOut: {
+            item: string;
+            required: boolean;
+            text: {
+                [key: string]: string;
+            };
+            ticked_at: string | null;
+            ticked_by: string | null;
         };
         CountsOut: {
             seq: number;

@@ -31,6 +31,8 @@ const FIELDS: Readonly<Record<string, readonly Field[]>> = {
   comment: [note(true)],
   attach: [{ name: "file", kind: "file", required: true }],
   permit: [{ name: "permit", kind: "long", required: true }],
+  tick: [{ name: "item", kind: "text", required: true }],
+  untick: [{ name: "item", kind: "text", required: true }],
 };
 
 /** The fields of a step's form. Red and orange are submitted with evidence, if none is there yet. */
@@ -48,11 +50,14 @@ const ONWARD: readonly string[] = [
 ];
 const BESIDE: readonly string[] = ["attach", "comment", "escalate"];
 
+/** Steps that are no button here: items are ticked in their list, the others have no form yet. */
+const ELSEWHERE: readonly string[] = ["tick", "untick", "amend", "merge", "split"];
+
 /** The allowed steps: the next one first, then the others; unknown ones last, never dropped. */
 export function inOrder(allowed: readonly string[]): string[] {
   const rank = [...ONWARD, ...BESIDE];
   const place = (action: string) => (rank.includes(action) ? rank.indexOf(action) : rank.length);
-  return [...allowed].sort((a, b) => place(a) - place(b));
+  return allowed.filter((action) => !ELSEWHERE.includes(action)).sort((a, b) => place(a) - place(b));
 }
 
 export const carriesOn = (action: string): boolean => ONWARD.includes(action);

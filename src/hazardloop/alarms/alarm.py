@@ -101,6 +101,10 @@ class Party(StrEnum):
     AUTHORITY = "authority"
 
 
+ASSIGNEE: Final = "assignee"
+"""The post that is charged where nothing else is said."""
+
+
 class Stage(StrEnum):
     """Where the handling of an alarm stands."""
 
@@ -127,6 +131,11 @@ class Action(StrEnum):
     COMMENT = "comment"
     ATTACH = "attach"
     ESCALATE = "escalate"
+    TICK = "tick"
+    UNTICK = "untick"
+    AMEND = "amend"
+    MERGE = "merge"
+    SPLIT = "split"
 
 
 class Verdict(StrEnum):
@@ -151,7 +160,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One side's charge: its receipt and its clock."""
+    """One charge: its receipt and its clock."""
 
     party: Party
     assigned_to: str
@@ -159,6 +168,18 @@ class Assignment:
     sign_due_at: datetime
     signed_at: datetime | None = None
     signed_by: str | None = None
+    post: str = ASSIGNEE
+    """Which of the side's posts is charged: of a lift both its user and its maintenance unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One item of the response plan that the case got when it opened."""
+
+    item: str
+    required: bool
+    ticked_at: datetime | None = None
+    ticked_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +198,7 @@ class Case:
     stage_due_at: datetime | None
     assignments: tuple[Assignment, ...]
     evidence: int = 0
-    """How many files it has."""
+    """How many files it has, with those of the case that leads it."""
     verdict: Verdict | None = None
     cause: str | None = None
     measures: str | None = None
@@ -193,7 +214,14 @@ class Case:
     reopened: int = 0
     returned: int = 0
     bypass_permit: bool = False
-    """A supervisor allowed closing while the signal is active."""
+    """A supervisor allowed closing although the signal does not rest."""
+    rests_at: datetime | None = None
+    """From when on a signal that cleared counts as back to normal for good."""
+    checks: tuple[Check, ...] = ()
+    lead_case_id: UUID | None = None
+    """The case under which this one is handled."""
+    members: tuple[UUID, ...] = ()
+    """Cases that are handled under this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,3 +242,7 @@ class Step:
     plan: str | None = None
     permit: str | None = None
     """Reason of a bypass permit; with `attach`, by a supervisor."""
+    post: str | None = None
+    """With `sign`: for which post of the side; else for the first that has not signed."""
+    item: str | None = None
+    """With `tick` and `untick`: of the response plan."""

@@ -1,7 +1,7 @@
 """Cases, their assignments, evidence and ledger in PostgreSQL; the caller owns the transaction.
 
-Locks are taken in one order everywhere: alarm, case, live counter. `bump_alarm` comes first and
-`note_change` last, so that two writers wait for one another and never in a ring.
+Locks are taken in one order everywhere: alarm, case, live counter. `hold_groups` comes first and
+`note_changes` last, so that two writers wait for one another and never in a ring.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from hazardloop.alarms.alarm import Assignment, Case, Party, Stage, Tier, Verdict, case_id_of
+from hazardloop.alarms.alarm import Assignment, Case, Check, Party, Stage, Tier, Verdict, case_id_of
 from hazardloop.alarms.deadlines import PROJECT_DEADLINES, Deadlines, Duty
 from hazardloop.alarms.errors import CaseOvertaken
 
@@ -30,13 +30,20 @@ OPEN_CASES: Final = """
                           AS wanted (alarm_id, case_id) USING (alarm_id)
         ON CONFLICT DO NOTHING
         RETURNING case_id, alarm_id, enterprise_id, stage_due_at
+    ), located AS (
+        SELECT case_id, opened.enterprise_id, device.kind, tier::int AS tier, stage_due_at,
+               CASE WHEN tags ? 'maintenance_unit' THEN tags ->> 'maintenance_unit' END AS keeper
+          FROM opened JOIN alarm USING (alarm_id) JOIN device USING (device_id)
+    ), decided AS (  -- once for each kind of case, however many alarms there are
+        SELECT of.*, recipient.*
+          FROM (SELECT DISTINCT enterprise_id, kind, tier, keeper FROM located) AS of
+               CROSS JOIN LATERAL recipients_of(enterprise_id, kind, tier, keeper) AS recipient
     ), charged AS (
-        INSERT INTO assignment (case_id, party, assigned_to, dispatched_at, sign_due_at)
-        SELECT case_id, party, CASE party WHEN 'enterprise' THEN name
-                                          ELSE coalesce(nullif(area, ''), %(authority)s) END,
-               %(now)s, stage_due_at
-          FROM opened JOIN enterprise USING (enterprise_id)
-               CROSS JOIN (VALUES ('enterprise'), ('authority')) AS side (party)
+        INSERT INTO assignment (case_id, party, post, assigned_to, recipient_rule_id,
+                                dispatched_at, sign_due_at)
+        SELECT case_id, party, post, organisation, recipient_rule_id, %(now)s, stage_due_at
+          FROM located JOIN decided USING (enterprise_id, kind, tier)
+         WHERE located.keeper IS NOT DISTINCT FROM decided.keeper
         RETURNING case_id
     ), noted AS (
         INSERT INTO ledger (case_id, alarm_id, revision, action, actor, actor_role, taken_at, body)
@@ -51,9 +58,6 @@ OPEN_CASES: Final = """
         RETURNING case_id
     ) SELECT count(*) AS opened FROM opened"""
 
-TERRITORIAL_AUTHORITY: Final = "属地监管部门"
-"""Charged where the enterprise names no area."""
-
 
 async def open_cases(
     conn: Connection,
@@ -62,6 +66,8 @@ async def open_cases(
     deadlines: Deadlines = PROJECT_DEADLINES,
 ) -> int:
     """How many cases were opened for alarms already stored: dispatched to both sides at `now`.
+
+    Who is charged is decided by `recipients_of` (migration 0017).
 
     One statement for any number of alarms; an alarm that has its case keeps it as it stands.
     """
@@ -72,7 +78,6 @@ async def open_cases(
         "case_ids": [case_id_of(alarm_id) for alarm_id in alarm_ids],
         "now": now,
         "sign": _by_tier(deadlines, Duty.SIGN),
-        "authority": TERRITORIAL_AUTHORITY,
         "names": _TIER_NAMES,
     }
     async with conn.cursor(row_factory=dict_row) as cursor:
@@ -135,10 +140,16 @@ async def tighten_deadlines(
 
 LOAD_CASES: Final = """
     SELECT c.*, alarm.tier, alarm.cleared_at IS NULL AS signal_active,
-           (SELECT count(*) FROM evidence WHERE evidence.case_id = c.case_id) AS evidence,
-           (SELECT jsonb_agg(to_jsonb(assignment) ORDER BY party DESC)
-              FROM assignment WHERE assignment.case_id = c.case_id) AS assignments
-      FROM disposal_case AS c JOIN alarm USING (alarm_id)
+           alarm.cleared_at + nullif(case_policy.rest, '0') AS rests_at,
+           (SELECT count(*) FROM evidence
+             WHERE evidence.case_id IN (c.case_id, c.lead_case_id)) AS evidence,
+           (SELECT jsonb_agg(to_jsonb(assignment) ORDER BY party DESC, post)
+              FROM assignment WHERE assignment.case_id = c.case_id) AS assignments,
+           (SELECT jsonb_agg(to_jsonb(case_check) ORDER BY position)
+              FROM case_check WHERE case_check.case_id = c.case_id) AS checks,
+           (SELECT array_agg(case_id ORDER BY case_id)
+              FROM disposal_case AS m WHERE m.lead_case_id = c.case_id) AS members
+      FROM disposal_case AS c JOIN alarm USING (alarm_id) CROSS JOIN case_policy
      WHERE c.case_id = ANY (%(case_ids)s::uuid[])"""
 
 
@@ -154,25 +165,63 @@ async def load_case(conn: Connection, case_id: UUID) -> Case | None:
     return (await load_cases(conn, [case_id])).get(case_id)
 
 
-async def bump_alarm(conn: Connection, alarm_id: UUID) -> None:
-    """Counts a change of the alarm, and keeps its row until the transaction ends."""
-    await conn.execute("UPDATE alarm SET version = version + 1 WHERE alarm_id = %s", [alarm_id])
+GROUPS: Final = """
+    SELECT alarm_id, case_id FROM disposal_case
+     WHERE case_id = ANY (%(case_ids)s::uuid[]) OR lead_case_id = ANY (%(case_ids)s::uuid[])"""
+HOLD: Final = """
+    SELECT alarm_id FROM alarm WHERE alarm_id = ANY (%(alarm_ids)s::uuid[])
+     ORDER BY alarm_id FOR NO KEY UPDATE"""
+GIVE_WAY: Final = "SET LOCAL lock_timeout = '700ms'"
+"""Less than the server waits before it looks for rings: the worker, who holds alarms of many cases
+in an order of its own, is never the one to be broken off."""
+
+
+async def hold_groups(conn: Connection, case_ids: Sequence[UUID]) -> Mapping[UUID, Case]:
+    """These cases and those handled under them, their alarms held until the transaction ends.
+
+    A case that joins or leaves while we wait has changed its lead's revision.
+    """
+    found = await (await conn.execute(GROUPS, {"case_ids": list(case_ids)})).fetchall()
+    if len(found) > 1:
+        await conn.execute(GIVE_WAY)
+    await conn.execute(HOLD, {"alarm_ids": [alarm_id for alarm_id, _ in found]})
+    return await load_cases(conn, [case_id for _, case_id in found])
 
 
 SIGN_ASSIGNMENT: Final = """
     UPDATE assignment SET signed_at = %(signed_at)s, signed_by = %(signed_by)s
-     WHERE case_id = %(case_id)s AND party = %(party)s AND signed_at IS NULL"""
+     WHERE case_id = %(case_id)s AND party = %(party)s AND post = %(post)s
+       AND signed_at IS NULL"""
 
 
 async def sign(conn: Connection, case_id: UUID, signed: Assignment) -> None:
-    """Keeps the signature of one side; a side that has signed is left as it is."""
+    """Keeps the signature of one post; one that has signed is left as it is."""
     await conn.execute(
         SIGN_ASSIGNMENT,
         {
             "case_id": case_id,
             "party": signed.party,
+            "post": signed.post,
             "signed_at": signed.signed_at,
             "signed_by": signed.signed_by,
+        },
+    )
+
+
+TICK_CHECK: Final = """
+    UPDATE case_check SET ticked_at = %(ticked_at)s, ticked_by = %(ticked_by)s
+     WHERE case_id = %(case_id)s AND item = %(item)s"""
+
+
+async def tick(conn: Connection, case_id: UUID, check: Check) -> None:
+    """Keeps how an item of the response plan stands now."""
+    await conn.execute(
+        TICK_CHECK,
+        {
+            "case_id": case_id,
+            "item": check.item,
+            "ticked_at": check.ticked_at,
+            "ticked_by": check.ticked_by,
         },
     )
 
@@ -184,7 +233,7 @@ SAVE_CASE: Final = """
            measures = %(measures)s, responsible = %(responsible)s, funds = %(funds)s,
            deadline = %(deadline)s, plan = %(plan)s, handlers = %(handlers)s,
            submitted_by = %(submitted_by)s, closed_by = %(closed_by)s, closed_at = %(closed_at)s,
-           reopened = %(reopened)s, returned = %(returned)s,
+           reopened = %(reopened)s, returned = %(returned)s, lead_case_id = %(lead_case_id)s,
            bypass_permit = CASE WHEN %(permitted)s THEN coalesce(%(permit)s, bypass_permit) END
      WHERE case_id = %(case_id)s AND revision = %(revision)s - 1"""
 
@@ -207,9 +256,19 @@ async def save_case(conn: Connection, case: Case, permit: Mapping[str, str] | No
         )
 
 
-async def note_change(conn: Connection, alarm_id: UUID) -> None:
-    """Tells the live list; takes its counter, so nothing that waits may come after it."""
-    await conn.execute("SELECT note_live_changes(%s::uuid[])", [[alarm_id]])
+NOTE_CHANGES: Final = """
+    WITH counted AS (
+        UPDATE alarm SET version = version + 1 WHERE alarm_id = ANY (%(alarm_ids)s::uuid[])
+        RETURNING alarm_id
+    ) SELECT note_live_changes(array_agg(alarm_id)) FROM counted"""
+
+
+async def note_changes(conn: Connection, alarm_ids: Sequence[UUID]) -> None:
+    """Counts a change of each alarm and tells the live list.
+
+    Takes the list's counter, so nothing that waits may come after it.
+    """
+    await conn.execute(NOTE_CHANGES, {"alarm_ids": list(alarm_ids)})
 
 
 def _case(row: Row) -> Case:
@@ -218,12 +277,15 @@ def _case(row: Row) -> Case:
         **{name: row[name] for name in _COLUMNS if name not in _MADE},
         tier=Tier(row["tier"]),
         signal_active=row["signal_active"],
+        rests_at=row["rests_at"],
         stage=Stage(row["stage"]),
         verdict=row["verdict"] and Verdict(row["verdict"]),
         assignments=tuple(_assignment(one) for one in row["assignments"] or ()),
         evidence=row["evidence"],
         handlers=tuple(row["handlers"]),
         bypass_permit=row["bypass_permit"] is not None,
+        checks=tuple(_check(one) for one in row["checks"] or ()),
+        members=tuple(row["members"] or ()),
     )
 
 
@@ -236,6 +298,17 @@ def _assignment(found: Row) -> Assignment:
         datetime.fromisoformat(found["sign_due_at"]),
         None if signed_at is None else datetime.fromisoformat(signed_at),
         found["signed_by"],
+        found["post"],
+    )
+
+
+def _check(found: Row) -> Check:
+    ticked_at = found["ticked_at"]
+    return Check(
+        found["item"],
+        found["required"],
+        None if ticked_at is None else datetime.fromisoformat(ticked_at),
+        found["ticked_by"],
     )
 
 
@@ -261,6 +334,7 @@ _COLUMNS: Final = (
     "closed_at",
     "reopened",
     "returned",
+    "lead_case_id",
 )
 """Fields of a case that are columns of the same name."""
 

@@ -1,11 +1,12 @@
 """One human step on a case: load, advance, save."""
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from datetime import date, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from hazardloop.alarms import case_store, consequences, ledger_store
+from hazardloop.alarms import case_store, consequences, grouping, ledger_store
 from hazardloop.alarms.alarm import Action, Actor, Case, Stage, Step
 from hazardloop.alarms.case_store import Connection
 from hazardloop.alarms.deadlines import DUTIES, PROJECT_DEADLINES, Deadlines, ends_duty
@@ -19,14 +20,14 @@ async def take_step(
 ) -> Case:
     """The case after `step`, saved with its ledger line and told to the live list: all or nothing.
 
-    Raises CaseUnknown, and what `advance` raises; CaseOvertaken also when another step came first.
+    What a lead does is done to every case handled under it in the same transaction. Raises
+    CaseUnknown, and what `advance` raises; CaseOvertaken also when another step came first.
     """
     async with conn.transaction():
-        case = await _known(conn, case_id)
-        after = advance(case, step, deadlines)
-        await case_store.bump_alarm(conn, case.alarm_id)
-        await _save(conn, case, after, step, {})
-    return after
+        held = await _held(conn, case_id)
+        taken = _together(held, case_id, step, deadlines)
+        await _save_all(conn, taken)
+    return taken[0][1]
 
 
 async def attach_evidence(
@@ -36,15 +37,13 @@ async def attach_evidence(
     caption: str | None,
     deadlines: Deadlines = PROJECT_DEADLINES,
 ) -> Case:
-    """The case with one more file, which is on disk already.
+    """The case with one more file, which is kept already.
 
     A photograph decides nothing, so it is never overtaken: it waits for its turn. Raises as
     `take_step`.
     """
     async with conn.transaction():
-        unlocked = await _known(conn, evidence.case_id)
-        await case_store.bump_alarm(conn, unlocked.alarm_id)
-        case = await _known(conn, evidence.case_id)
+        case = (await _held(conn, evidence.case_id))[evidence.case_id]
         step = Step(Action.ATTACH, actor, case.revision, evidence.uploaded_at, note=caption)
         after = advance(case, step, deadlines)
         await ledger_store.add_evidence(conn, evidence)
@@ -53,24 +52,90 @@ async def attach_evidence(
             "file_name": evidence.file_name,
             "sha256": evidence.sha256.hex(),
         }
-        await _save(conn, case, after, step, body)
+        await _save_all(conn, [(case, after, step)], body)
     return after
 
 
-async def _known(conn: Connection, case_id: UUID) -> Case:
-    case = await case_store.load_case(conn, case_id)
-    if case is None:
+async def merge(conn: Connection, case_id: UUID, members: Mapping[UUID, int], step: Step) -> Case:
+    """The case, now leading `members` (their revisions as seen). Raises as `take_step`."""
+    async with conn.transaction():
+        held = await _held(conn, case_id, *members)
+        lead = held[case_id]
+        joining = [_one_of(held, member_id) for member_id in sorted(members)]
+        after, joined = grouping.merge(lead, joining, members, step)
+        await _save_bond(conn, (lead, after), list(zip(joining, joined, strict=True)), step)
+    return after
+
+
+async def split(conn: Connection, case_id: UUID, members: Collection[UUID], step: Step) -> Case:
+    """The case, which no longer leads `members`. Raises as `take_step`."""
+    async with conn.transaction():
+        held = await _held(conn, case_id, *members)
+        lead = held[case_id]
+        leaving = [_one_of(held, member_id) for member_id in sorted(members)]
+        after, left = grouping.split(lead, leaving, step)
+        await _save_bond(conn, (lead, after), list(zip(leaving, left, strict=True)), step)
+    return after
+
+
+async def _held(conn: Connection, case_id: UUID, *others: UUID) -> Mapping[UUID, Case]:
+    """The case with its members, and `others`: held. CaseUnknown."""
+    held = await case_store.hold_groups(conn, [case_id, *others])
+    _one_of(held, case_id)
+    return held
+
+
+def _one_of(held: Mapping[UUID, Case], case_id: UUID) -> Case:
+    if case_id not in held:
         raise CaseUnknown(case_id)
-    return case
+    return held[case_id]
+
+
+Taken: TypeAlias = tuple[Case, Case, Step]
+"""A case before a step, after it, and the step as it was taken on it."""
+
+
+def _together(
+    held: Mapping[UUID, Case], case_id: UUID, step: Step, deadlines: Deadlines
+) -> Sequence[Taken]:
+    lead = held[case_id]
+    members = [_one_of(held, member_id) for member_id in lead.members]
+    return grouping.advance_together(lead, members, step, deadlines)
+
+
+async def _save_all(
+    conn: Connection, taken: Sequence[Taken], body: Mapping[str, Any] | None = None
+) -> None:
+    """Keeps steps whose alarms are held, the lead's first, and last tells the live list."""
+    lead = taken[0][0]
+    for before, after, step in taken:
+        under = {} if before is lead else {"under": str(lead.case_id)}
+        await _save(conn, before, after, step, {**(body or {}), **under})
+    await case_store.note_changes(conn, [after.alarm_id for _, after, _ in taken])
+
+
+async def _save_bond(
+    conn: Connection, lead: tuple[Case, Case], members: Sequence[tuple[Case, Case]], step: Step
+) -> None:
+    """Keeps a merge or split: a line in the ledger of the lead and of each member."""
+    named = {"members": [str(after.case_id) for _, after in members]}
+    under = {"under": str(lead[0].case_id)}
+    for before, after in members:
+        await _save(conn, before, after, step, under)
+    await _save(conn, *lead, step, named)
+    await case_store.note_changes(conn, [lead[1].alarm_id, *(one.alarm_id for _, one in members)])
 
 
 async def _save(
-    conn: Connection, before: Case, after: Case, step: Step, body: dict[str, Any]
+    conn: Connection, before: Case, after: Case, step: Step, body: Mapping[str, Any]
 ) -> None:
-    """Keeps a step whose alarm row is held: signature, case, ledger, and last the live list."""
+    """Keeps a step whose alarm row is held: signature or tick, case, ledger."""
     for was, now in zip(before.assignments, after.assignments, strict=True):
         if was != now:
             await case_store.sign(conn, after.case_id, now)
+    for unlike, like in zip(before.checks, after.checks, strict=True):
+        if unlike != like:
+            await case_store.tick(conn, after.case_id, like)
     permit = None
     if step.permit is not None:
         permit = {
@@ -81,7 +146,6 @@ async def _save(
     await case_store.save_case(conn, after, permit)
     await ledger_store.note_entry(conn, ledger_entry(before, after, step, body))
     await consequences.of_step(conn, before, after, step)
-    await case_store.note_change(conn, after.alarm_id)
 
 
 CONTENT_FIELDS: Final = tuple(
@@ -92,7 +156,7 @@ CONTENT_FIELDS: Final = tuple(
 """What a step may bring, in the order it is written down."""
 
 
-def ledger_entry(before: Case, after: Case, step: Step, body: dict[str, Any]) -> Entry:
+def ledger_entry(before: Case, after: Case, step: Step, body: Mapping[str, Any]) -> Entry:
     """The line of the ledger for a step: what it brought, where it led, and how its clock stood."""
     brought = {
         name: value.isoformat() if isinstance(value, date | datetime) else str(value)
@@ -108,7 +172,7 @@ def ledger_entry(before: Case, after: Case, step: Step, body: dict[str, Any]) ->
         step.actor.role,
         step.taken_at,
         step.note,
-        brought | body | _clock(before, after, step),
+        {**brought, **body, **_clock(before, after, step)},
     )
 
 
@@ -116,6 +180,8 @@ def _clock(before: Case, after: Case, step: Step) -> dict[str, Any]:
     """Stage after the step; the duty it fulfilled, if one, and when the next is due."""
     clock: dict[str, Any] = {"stage": after.stage}
     if before.stage is after.stage or not ends_duty(before.stage, after.stage):
+        if before.stage_due_at is not None and step.taken_at > before.stage_due_at:
+            clock["late"] = True
         return clock
     if after.stage_due_at is not None:
         clock["due_at"] = after.stage_due_at.isoformat()

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from hazardloop.alarms.alarm import Action, Actor, Case, Step
+from hazardloop.alarms.alarm import Action, Case, Step
 
 
 class StepRefused(Exception):
@@ -22,21 +22,26 @@ class StepRefused(Exception):
 class StepForbidden(Exception):
     """This person may not take this step on this case, whatever its stage."""
 
-    def __init__(self, actor: Actor, action: Action, reason: str) -> None:
-        super().__init__(f"{action} is not for {actor.username} ({actor.role}): {reason}")
-        self.actor = actor
-        self.action = action
+    def __init__(self, case: Case, step: Step, reason: str) -> None:
+        actor = step.actor
+        super().__init__(f"{step.action} is not for {actor.username} ({actor.role}): {reason}")
+        self.case = case
+        self.step = step
 
 
 class CaseOvertaken(Exception):
     """Somebody changed the case since it was read; read it again, then decide."""
 
-    def __init__(self, case_id: UUID, revision: int, seen: int) -> None:
+    def __init__(
+        self, case_id: UUID, revision: int, seen: int, allowed: tuple[Action, ...] = ()
+    ) -> None:
         super().__init__(f"case {case_id} is at revision {revision}, the step was made on {seen}")
         self.case_id = case_id
         self.revision = revision
         """Where the case is now."""
         self.seen = seen
+        self.allowed = allowed
+        """What the asker may do with it as it is now."""
 
 
 class CaseUnknown(Exception):

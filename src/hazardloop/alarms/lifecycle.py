@@ -2,27 +2,42 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Final
+from datetime import datetime
+from typing import Final, TypeAlias
 
 from hazardloop.alarms.alarm import Action, Actor, Case, Party, Role, Stage, Step, Tier
 from hazardloop.alarms.deadlines import PROJECT_DEADLINES, Deadlines, ends_duty
 from hazardloop.alarms.errors import CaseOvertaken, StepForbidden, StepRefused
 
-TRANSITIONS: Final[Mapping[tuple[Stage, Action], Stage]] = {
-    (Stage.RAISED, Action.DISPATCH): Stage.DISPATCHED,
-    (Stage.DISPATCHED, Action.SIGN): Stage.SIGNED,
-    (Stage.SIGNED, Action.VERIFY): Stage.VERIFIED,
-    (Stage.VERIFIED, Action.HANDLE): Stage.HANDLING,
-    (Stage.HANDLING, Action.SUBMIT): Stage.SUBMITTED,
-    (Stage.SUBMITTED, Action.RETURN): Stage.HANDLING,
-    (Stage.SUBMITTED, Action.CLOSE): Stage.CLOSED,
-    (Stage.CLOSED, Action.REOPEN): Stage.HANDLING,
-} | {
-    (stage, action): stage
-    for stage in Stage
-    for action in (Action.COMMENT, Action.ATTACH, Action.ESCALATE)
-    if (stage, action) != (Stage.CLOSED, Action.ESCALATE)
-}  # a pair that is not here is refused
+TRANSITIONS: Final[Mapping[tuple[Stage, Action], Stage]] = (
+    {
+        (Stage.RAISED, Action.DISPATCH): Stage.DISPATCHED,
+        (Stage.DISPATCHED, Action.SIGN): Stage.SIGNED,
+        (Stage.SIGNED, Action.VERIFY): Stage.VERIFIED,
+        (Stage.VERIFIED, Action.HANDLE): Stage.HANDLING,
+        (Stage.HANDLING, Action.SUBMIT): Stage.SUBMITTED,
+        (Stage.SUBMITTED, Action.RETURN): Stage.HANDLING,
+        (Stage.SUBMITTED, Action.CLOSE): Stage.CLOSED,
+        (Stage.CLOSED, Action.REOPEN): Stage.HANDLING,
+    }
+    | {
+        (stage, action): stage
+        for stage in Stage
+        for action in (Action.COMMENT, Action.ATTACH, Action.ESCALATE)
+        if (stage, action) != (Stage.CLOSED, Action.ESCALATE)
+    }
+    | {
+        (stage, action): stage
+        for action, stages in (
+            (Action.TICK, (Stage.SIGNED, Stage.VERIFIED, Stage.HANDLING)),
+            (Action.UNTICK, (Stage.SIGNED, Stage.VERIFIED, Stage.HANDLING)),
+            (Action.AMEND, (Stage.VERIFIED, Stage.HANDLING, Stage.SUBMITTED)),
+            (Action.MERGE, (Stage.DISPATCHED, Stage.SIGNED, Stage.VERIFIED, Stage.HANDLING)),
+            (Action.SPLIT, (Stage.DISPATCHED, Stage.SIGNED, Stage.VERIFIED, Stage.HANDLING)),
+        )
+        for stage in stages
+    }
+)  # a pair that is not here is refused
 
 _SITE: Final = frozenset({Role.ENTERPRISE, Role.OPERATOR, Role.SUPERVISOR})
 _REVIEW: Final = frozenset({Role.AUTHORITY, Role.SUPERVISOR})
@@ -38,6 +53,11 @@ PERMITTED: Final[Mapping[Action, frozenset[Role]]] = {
     Action.COMMENT: _SITE | _REVIEW,
     Action.ATTACH: _SITE | _REVIEW,
     Action.ESCALATE: frozenset({Role.OPERATOR, Role.SUPERVISOR, Role.AUTHORITY}),
+    Action.TICK: _SITE,
+    Action.UNTICK: _SITE,
+    Action.AMEND: _SITE,
+    Action.MERGE: frozenset({Role.OPERATOR, Role.SUPERVISOR}),
+    Action.SPLIT: frozenset({Role.OPERATOR, Role.SUPERVISOR}),
 }  # who is not here may not; dispatch is the service's own act, at the instant of the alarm
 
 PARTIES: Final[Mapping[Role, Party]] = {
@@ -59,14 +79,15 @@ def advance(case: Case, step: Step, deadlines: Deadlines = PROJECT_DEADLINES) ->
         StepRefused: no such step from this stage, or a guard of it does not hold.
     """
     if reason := not_for(case, step.actor, step.action) or permit_not_for(step):
-        raise StepForbidden(step.actor, step.action, reason)
+        raise StepForbidden(case, step, reason)
     if step.revision != case.revision:
-        raise CaseOvertaken(case.case_id, case.revision, step.revision)
+        allowed = allowed_actions(case, step.actor, step.taken_at)
+        raise CaseOvertaken(case.case_id, case.revision, step.revision, allowed)
     after = TRANSITIONS.get((case.stage, step.action))
     if after is None or step.action is Action.DISPATCH:
         raise StepRefused(case, step, f"from here only {', '.join(steps_from(case.stage))}")
     for stands in STANDING.get(step.action, ()):
-        if reason := stands(case, step.actor):
+        if reason := stands(case, step.actor, step.taken_at):
             raise StepRefused(case, step, reason)
     if missing := missing_fields(case, step):
         raise StepRefused(case, step, f"it needs {', '.join(missing)}", missing)
@@ -79,8 +100,8 @@ def advance(case: Case, step: Step, deadlines: Deadlines = PROJECT_DEADLINES) ->
     return _clocked(case, replace(moved, stage=after, revision=case.revision + 1), step, deadlines)
 
 
-def allowed_actions(case: Case, actor: Actor) -> tuple[Action, ...]:
-    """What `actor` may do with `case` as it stands, in the order of the steps.
+def allowed_actions(case: Case, actor: Actor, now: datetime) -> tuple[Action, ...]:
+    """What `actor` may do with `case` as it stands at `now`, in the order of the steps.
 
     A step is here if only its content (verdict, measures, evidence, ...) is still to be given.
     """
@@ -90,7 +111,7 @@ def allowed_actions(case: Case, actor: Actor) -> tuple[Action, ...]:
         if (case.stage, action) in TRANSITIONS
         and action in PERMITTED
         and not not_for(case, actor, action)
-        and not any(stands(case, actor) for stands in STANDING.get(action, ()))
+        and not any(stands(case, actor, now) for stands in STANDING.get(action, ()))
     )
 
 
@@ -121,31 +142,74 @@ def permit_not_for(step: Step) -> str | None:
 # Standing guards: what must be so whatever is filled in; None, or why it is not.
 
 
-def _not_signed_yet(case: Case, actor: Actor) -> str | None:
-    for one in case.assignments:
-        if one.party == PARTIES.get(actor.role):
-            if one.signed_at is None:
-                return None
-            return f"{one.party} has signed already, by {one.signed_by} at {one.signed_at}"
-    return f"the case is not assigned to the {PARTIES.get(actor.role)}"
+Standing: TypeAlias = Callable[[Case, Actor, datetime], str | None]
 
 
-def _reviewer_handled_nothing(case: Case, actor: Actor) -> str | None:
+def _not_signed_yet(case: Case, actor: Actor, now: datetime) -> str | None:
+    charged = [one for one in case.assignments if one.party == PARTIES.get(actor.role)]
+    if not charged:
+        return f"the case is not assigned to the {PARTIES.get(actor.role)}"
+    if any(one.signed_at is None for one in charged):
+        return None
+    last = charged[-1]
+    return f"{last.party} has signed already, by {last.signed_by} at {last.signed_at}"
+
+
+def _reviewer_handled_nothing(case: Case, actor: Actor, now: datetime) -> str | None:
     if actor.username in case.handlers:
         return f"{actor.username} handled or submitted this case; another person reviews it"
     return None
 
 
-def _signal_rests_or_permit(case: Case, actor: Actor) -> str | None:
-    if case.signal_active and not case.bypass_permit:
+def _signal_rests_or_permit(case: Case, actor: Actor, now: datetime) -> str | None:
+    if case.bypass_permit:
+        return None
+    if case.signal_active:
         return "the signal is still active; it must clear, or a supervisor attaches a bypass permit"
+    if case.rests_at is not None and now < case.rests_at:
+        return (
+            f"the signal is normal, but must stay so until {case.rests_at:%Y-%m-%dT%H:%M:%SZ}"
+            ", or a supervisor attaches a bypass permit"
+        )
     return None
 
 
-STANDING: Final[Mapping[Action, tuple[Callable[[Case, Actor], str | None], ...]]] = {
-    Action.SIGN: (_not_signed_yet,),
-    Action.RETURN: (_reviewer_handled_nothing,),
-    Action.CLOSE: (_reviewer_handled_nothing, _signal_rests_or_permit),
+def _leads_itself(case: Case, actor: Actor, now: datetime) -> str | None:
+    if case.lead_case_id is not None:
+        return f"it is handled under case {case.lead_case_id}: take the step there"
+    return None
+
+
+def _in_time_to_change(case: Case, actor: Actor, now: datetime) -> str | None:
+    if case.stage_due_at is not None and now > case.stage_due_at:
+        return (
+            f"what was given can be changed until {case.stage_due_at:%Y-%m-%dT%H:%M:%SZ}, which is"
+            " past; what is missing goes into a comment, or the reviewer returns the case"
+        )
+    return None
+
+
+def _has_checks(case: Case, actor: Actor, now: datetime) -> str | None:
+    return None if case.checks else "it has no response plan"
+
+
+def _has_members(case: Case, actor: Actor, now: datetime) -> str | None:
+    return None if case.members else "no case is handled under it"
+
+
+STANDING: Final[Mapping[Action, tuple[Standing, ...]]] = {
+    Action.SIGN: (_leads_itself, _not_signed_yet),
+    Action.VERIFY: (_leads_itself,),
+    Action.HANDLE: (_leads_itself,),
+    Action.SUBMIT: (_leads_itself,),
+    Action.RETURN: (_leads_itself, _reviewer_handled_nothing),
+    Action.CLOSE: (_leads_itself, _reviewer_handled_nothing, _signal_rests_or_permit),
+    Action.REOPEN: (_leads_itself,),
+    Action.TICK: (_has_checks,),
+    Action.UNTICK: (_has_checks, _in_time_to_change),
+    Action.AMEND: (_in_time_to_change,),
+    Action.MERGE: (_leads_itself,),
+    Action.SPLIT: (_has_members,),
 }
 
 # Content guards: what the step itself must bring.
@@ -155,6 +219,8 @@ NEEDED: Final[Mapping[Action, tuple[str, ...]]] = {
     Action.SUBMIT: ("cause", "measures"),
     Action.RETURN: ("note",),
     Action.COMMENT: ("note",),
+    Action.TICK: ("item",),
+    Action.UNTICK: ("item",),
 }
 """Fields without which a step of any tier is refused."""
 
@@ -173,17 +239,64 @@ def _has_evidence(case: Case, step: Step) -> str | None:
     return None
 
 
+def _plan_is_worked(case: Case, step: Step) -> str | None:
+    open_items = [one.item for one in case.checks if one.required and one.ticked_at is None]
+    if open_items:
+        return f"of the response plan are still to be ticked: {', '.join(open_items)}"
+    return None
+
+
+def permit_called_for(case: Case, at: datetime) -> bool:
+    """Whether closing the case would take a bypass permit."""
+    resting = case.rests_at is None or case.rests_at <= at
+    return case.stage is not Stage.CLOSED and (case.signal_active or not resting)
+
+
 def _permit_is_called_for(case: Case, step: Step) -> str | None:
     if step.permit is None:
         return None
-    if case.stage is Stage.CLOSED or not case.signal_active:
-        return "a bypass permit is for an open case whose signal is active"
+    if not permit_called_for(case, step.taken_at):
+        return "a bypass permit is for an open case whose signal is not back to normal"
     return None if step.permit.strip() else "a bypass permit needs a reason"
 
 
+def _post_is_charged(case: Case, step: Step) -> str | None:
+    own = [one for one in case.assignments if one.party == PARTIES.get(step.actor.role)]
+    waiting = [one.post for one in own if one.signed_at is None]
+    if step.post is None or step.post in waiting:
+        return None
+    return f"post {step.post} has nothing to sign; still to sign: {', '.join(waiting)}"
+
+
+def _item_is_of_the_plan(case: Case, step: Step) -> str | None:
+    ticked = step.action is Action.UNTICK
+    fitting = [one.item for one in case.checks if (one.ticked_at is not None) is ticked]
+    if step.item in fitting:
+        return None
+    return f"{step.item} is no item to {step.action}; there are: {', '.join(fitting) or 'none'}"
+
+
+FINDINGS: Final = ("verdict", "cause", "measures", *FIVE[:1], *FIVE[2:])
+"""What `verify` and `submit` found, which `amend` may correct in time."""
+
+
+def _amends_what_was_given(case: Case, step: Step) -> str | None:
+    given = {name: getattr(step, name) for name in FINDINGS if getattr(step, name) is not None}
+    if not given:
+        return f"it needs at least one of {', '.join(FINDINGS)}"
+    if case.stage is not Stage.SUBMITTED and given.keys() != {"verdict"}:
+        return "before the report only the verdict can be amended"
+    blank = [name for name, value in given.items() if not str(value).strip()]
+    return f"{', '.join(blank)} cannot be emptied" if blank else None
+
+
 CONTENT: Final[Mapping[Action, tuple[Callable[[Case, Step], str | None], ...]]] = {
-    Action.SUBMIT: (_has_evidence,),
+    Action.SIGN: (_post_is_charged,),
+    Action.SUBMIT: (_has_evidence, _plan_is_worked),
     Action.ATTACH: (_permit_is_called_for,),
+    Action.TICK: (_item_is_of_the_plan,),
+    Action.UNTICK: (_item_is_of_the_plan,),
+    Action.AMEND: (_amends_what_was_given,),
 }
 
 # Effects: what a step leaves on the case beside its stage.
@@ -195,14 +308,14 @@ def _unchanged(case: Case, step: Step) -> Case:
 
 def _signed(case: Case, step: Step) -> Case:
     party = PARTIES[step.actor.role]
+    signing = next(
+        one
+        for one in case.assignments
+        if one.party == party and one.signed_at is None and step.post in (None, one.post)
+    )
+    signed = replace(signing, signed_at=step.taken_at, signed_by=step.actor.username)
     return replace(
-        case,
-        assignments=tuple(
-            replace(one, signed_at=step.taken_at, signed_by=step.actor.username)
-            if one.party == party
-            else one
-            for one in case.assignments
-        ),
+        case, assignments=tuple(signed if one is signing else one for one in case.assignments)
     )
 
 
@@ -246,6 +359,24 @@ def _attached(case: Case, step: Step) -> Case:
     return replace(case, bypass_permit=case.bypass_permit or step.permit is not None)
 
 
+def _ticked(case: Case, step: Step) -> Case:
+    ticked = step.action is Action.TICK
+    at, by = (step.taken_at, step.actor.username) if ticked else (None, None)
+    return replace(
+        case,
+        checks=tuple(
+            replace(one, ticked_at=at, ticked_by=by) if one.item == step.item else one
+            for one in case.checks
+        ),
+    )
+
+
+def _amended(case: Case, step: Step) -> Case:
+    given = {name: getattr(step, name) for name in FINDINGS if getattr(step, name) is not None}
+    amended = replace(case, **given)
+    return _handled(amended, step) if case.stage is Stage.SUBMITTED else amended
+
+
 EFFECTS: Final[Mapping[Action, Callable[[Case, Step], Case]]] = {
     Action.SIGN: _signed,
     Action.VERIFY: _verified,
@@ -255,6 +386,9 @@ EFFECTS: Final[Mapping[Action, Callable[[Case, Step], Case]]] = {
     Action.CLOSE: _closed,
     Action.REOPEN: _reopened,
     Action.ATTACH: _attached,
+    Action.TICK: _ticked,
+    Action.UNTICK: _ticked,
+    Action.AMEND: _amended,
 }
 
 

@@ -77,6 +77,16 @@ class Silence:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanItem:
+    """One thing to do about an alarm, ticked on its case when done."""
+
+    item: str
+    text: Text
+    required: bool
+    """Without it the case cannot be submitted."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """When to raise an alarm at which points, why, and what to do about it."""
 
@@ -101,6 +111,8 @@ class Rule:
     """After so long an alarm that is still active is unacknowledged again; 0 = never."""
     worse_in_grades: tuple[int, ...] = ()
     """Grades of hazard unit in which each tier is one worse than written."""
+    plan: tuple[PlanItem, ...] = ()
+    """The response plan (处置卡), in the order of its items; copied to each case."""
 
     def tier_in(self, grade: int, tier: Tier) -> Tier:
         """What the written `tier` means in a hazard unit of `grade`."""

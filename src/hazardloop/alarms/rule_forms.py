@@ -4,7 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from hazardloop.alarms.alarm import TIER_BY_NAME, Tier
 from hazardloop.devices.catalog import STRICT, Code, TextIn, Words
@@ -39,6 +46,16 @@ class SelectForm(BaseModel):
     except_tags: Tags | None = None
 
 
+class PlanItemForm(BaseModel):
+    """One item of a response plan."""
+
+    model_config = STRICT
+
+    item: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+    text: TextIn
+    required: bool = True
+
+
 class RuleForm(BaseModel, ABC):
     """What every rule says, whatever its kind."""
 
@@ -57,10 +74,19 @@ class RuleForm(BaseModel, ABC):
     latch: bool = False
     re_alarm_s: Seconds = 0.0
     worse_in_grades: list[Annotated[int, Field(ge=1, le=4)]] = []
+    plan: Annotated[list[PlanItemForm], Field(max_length=20)] = []
 
     @abstractmethod
     def tiers(self) -> set[Tier]:
         """All tiers that it names."""
+
+    @field_validator("plan")
+    @classmethod
+    def _items_are_named_once(cls, plan: list[PlanItemForm]) -> list[PlanItemForm]:
+        names = [one.item for one in plan]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"item {twice[0]} stands twice in the plan")
+        return plan
 
     @model_validator(mode="after")
     def _nothing_is_worse_than_red(self) -> "RuleForm":

@@ -7,7 +7,16 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from hazardloop.alarms.alarm import TIER_BY_NAME, Direction
-from hazardloop.alarms.rule import Rule, RuleKind, Select, Silence, State, TagTest, Threshold
+from hazardloop.alarms.rule import (
+    PlanItem,
+    Rule,
+    RuleKind,
+    Select,
+    Silence,
+    State,
+    TagTest,
+    Threshold,
+)
 from hazardloop.alarms.rule_forms import (
     FORMS,
     RuleForm,
@@ -128,6 +137,7 @@ def _read_rule(marked: Marked, kind: DeviceKind | None, catalog: Catalog | None)
         latch=form.latch,
         re_alarm_s=form.re_alarm_s,
         worse_in_grades=tuple(form.worse_in_grades),
+        plan=tuple(PlanItem(one.item, one.text.text(), one.required) for one in form.plan),
     )
 
 
@@ -216,7 +226,8 @@ def definition_of(rule: Rule) -> dict[str, Any]:
     else:
         condition["tier"] = rule.condition.tier.wire
     said = asdict(rule)
-    for later in ("latch", "re_alarm_s"):
+    said["plan"] = list(said["plan"])
+    for later in ("latch", "re_alarm_s", "plan"):
         if not said[later]:
             del said[later]  # a rule that says nothing of it is what it was before it could
     return said | {

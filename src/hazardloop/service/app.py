@@ -16,13 +16,15 @@ from fastapi.routing import APIRoute
 from starlette.middleware.gzip import GZipMiddleware
 
 from hazardloop import __version__
-from hazardloop.service import database
+from hazardloop.service import database, evidence
 from hazardloop.service.api import (
     alarm_system,
     alarms,
     auth,
     balance,
     calendar,
+    case_policy,
+    case_readings,
     connectivity,
     console,
     contacts,
@@ -47,6 +49,7 @@ from hazardloop.service.api import (
     points,
     problems,
     readings,
+    recipients,
     required_devices,
     shifts,
     stream,
@@ -78,6 +81,9 @@ ROUTERS: Final = (
     escalations.router,
     calendar.router,
     shifts.router,
+    case_readings.router,
+    recipients.router,
+    case_policy.router,
     figures.router,
     alarm_system.router,
     connectivity.router,
@@ -193,6 +199,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             passwords=Passwords(),
             throttle=Throttle(),
             kinds=app.state.kinds,
+            shelf=evidence.shelf_of(settings),
         )
         yield
         live.close()

@@ -24,6 +24,7 @@ from hazardloop.service.database import (
     ensure_partitions,
     require_schema,
 )
+from hazardloop.service.freezing import freeze_due
 from hazardloop.service.settings import Settings
 from hazardloop.service.site import known_kinds
 
@@ -98,6 +99,7 @@ async def _keep_rollups(settings: Settings) -> None:
             await database(rollups.roll)
             await database(figure_store.pack)
             await database(lambda connection: count_devices(connection, settings))
+            await database(lambda connection: freeze_due(connection, datetime.now(UTC)))
             dropped = await database(lambda connection: tend_readings(connection, settings))
             took_s = time.monotonic() - began
             if dropped or took_s > BEAT_S:

@@ -33,6 +33,18 @@ class FileTooLarge(Exception):
     """A file of evidence is larger than what is taken."""
 
 
+class EvidenceAbsent(Exception):
+    """A file of evidence is not where it was kept."""
+
+
+class EvidenceDamaged(Exception):
+    """A file of evidence is not what was kept."""
+
+
+class EvidenceAway(ServiceError):
+    """The store of evidence does not answer or refuses us."""
+
+
 class BrokerAbsent(ServiceError):
     """The broker does not answer or refuses us."""
 

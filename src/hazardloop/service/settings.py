@@ -79,6 +79,13 @@ class Settings(BaseModel):
     """Whether webhooks, gateways and robots may lie in private networks, and speak plain http."""
     kinds_dir: Path | None = None
     """Further device kinds and rules, one YAML file each, beside the built-in ones."""
+    evidence_store: str = Field(default="", pattern=r"^(s3://[a-z0-9][a-z0-9.-]+(/.*)?)?$")
+    """Where files of evidence are kept: s3://BUCKET/PREFIX; empty = `evidence` in the home."""
+    evidence_s3_endpoint: str = Field(default="", pattern=r"^(https?://.+)?$")
+    """Of an S3-compatible service; empty = Amazon's."""
+    evidence_s3_region: str = "us-east-1"
+    evidence_s3_access_key: str = ""
+    evidence_s3_secret_key: str = ""
     dead_letter_days: int = Field(default=90, ge=1)
     raw_days: int = Field(default=180, ge=35)
     """How long single readings are kept; longer than they may come late."""

@@ -51,6 +51,7 @@ REGISTRY = """
     INSERT INTO point (device_id, enterprise_id, quantity, unit)
     VALUES (1, 1, 'lel', '%{LEL}'), (2, 1, 'level', 'm'),
            (3, 2, 'lel', '%{LEL}'), (4, 2, 'smoke', '1');
+    UPDATE case_policy SET rest = '0';
 """
 POINTS = {"E1:GD-1.lel": 1, "E1:TK-1.level": 2, "E2:GD-1.lel": 3, "E2:SD-2.smoke": 4}
 RULE = "gas_detector.lel.high"

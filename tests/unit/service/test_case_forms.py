@@ -47,6 +47,6 @@ def test_everything_a_step_can_bring_can_be_sent() -> None:
 
 def test_every_action_can_be_asked_for() -> None:
     """Also those that are refused: the answer is then about the case, not about spelling."""
-    for action in Action:
+    for action in set(Action) - {Action.MERGE, Action.SPLIT}:  # have addresses of their own
         content = {"permit": "x"} if action is Action.ATTACH else {}
         assert StepIn(action=action, revision=1, **content).action is action

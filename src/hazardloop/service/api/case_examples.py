@@ -34,6 +34,14 @@ STEP_EXAMPLES: Final[dict[str, Any]] = {
         "summary": "Closed too early",
         "value": {"action": "reopen", "revision": 9, "note": "再次泄漏"},
     },
+    "tick": {
+        "summary": "An item of the response plan is done",
+        "value": {"action": "tick", "revision": 5, "item": "evacuate"},
+    },
+    "amend": {
+        "summary": "A correction, while there is time for it",
+        "value": {"action": "amend", "revision": 6, "verdict": "maintenance"},
+    },
     "permit": {
         "summary": "A supervisor allows closing under an active signal",
         "value": {"action": "attach", "revision": 8, "permit": "探头损坏，已报修并停用"},
@@ -82,6 +90,7 @@ CASE_EXAMPLE: Final[dict[str, Any]] = {
     "assignments": [
         {
             "party": "enterprise",
+            "post": "assignee",
             "assigned_to": "示范化工有限公司",
             "dispatched_at": "2026-11-22T01:12:07.410Z",
             "sign_due_at": "2026-11-22T01:17:07.410Z",
@@ -90,6 +99,7 @@ CASE_EXAMPLE: Final[dict[str, Any]] = {
         },
         {
             "party": "authority",
+            "post": "assignee",
             "assigned_to": "城东监管所",
             "dispatched_at": "2026-11-22T01:12:07.410Z",
             "sign_due_at": "2026-11-22T01:17:07.410Z",
@@ -111,6 +121,8 @@ CASE_EXAMPLE: Final[dict[str, Any]] = {
     "reopened": 0,
     "returned": 0,
     "bypass_permit": None,
+    "lead_case_id": None,
+    "members": [],
     "allowed_actions": ["sign", "comment", "attach", "escalate"],
 }
 
@@ -135,4 +147,13 @@ WHOLE_CASE_EXAMPLE: Final[dict[str, Any]] = CASE_EXAMPLE | {
         }
     ],
     "evidence": [EVIDENCE_EXAMPLE],
+    "checks": [
+        {
+            "item": "evacuate",
+            "text": {"zh": "疏散人员", "en": "Evacuate"},
+            "required": True,
+            "ticked_at": None,
+            "ticked_by": None,
+        }
+    ],
 }

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from datetime import date, datetime
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
 from pydantic import ConfigDict, Field, model_validator
 
 from hazardloop.alarms.alarm import Action, Actor, Party, Stage, Step, Verdict
 from hazardloop.alarms.deadlines import Duty
+from hazardloop.alarms.grouping import MOST_MEMBERS, Bond
+from hazardloop.alarms.lifecycle import FINDINGS
 from hazardloop.service.api.case_examples import (
     CASE_EXAMPLE,
     EVIDENCE_EXAMPLE,
@@ -20,10 +22,18 @@ TAKES: Final[Mapping[Action, frozenset[str]]] = {
     Action.VERIFY: frozenset({"verdict"}),
     Action.SUBMIT: frozenset({"cause", "measures", "responsible", "funds", "deadline", "plan"}),
     Action.ATTACH: frozenset({"permit"}),
+    Action.SIGN: frozenset({"post"}),
+    Action.TICK: frozenset({"item"}),
+    Action.UNTICK: frozenset({"item"}),
+    Action.AMEND: frozenset(FINDINGS),
 }
 """What an action takes beside revision and note; anything else it is sent is a mistake."""
 
 CONTENT: Final = tuple(sorted(frozenset[str]().union(*TAKES.values())))
+
+
+Post = Annotated[str, Field(pattern=r"^[a-z][a-z_]{0,39}$")]
+Item = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 
 class StepIn(Body):
@@ -42,6 +52,13 @@ class StepIn(Body):
     permit: Text | None = Field(
         default=None, description="With `attach`: reason of a bypass permit; by a supervisor."
     )
+    post: Post | None = Field(
+        default=None,
+        description="With `sign`: for which charged post; else the first that has not signed.",
+    )
+    item: Item | None = Field(
+        default=None, description="With `tick` and `untick`: of the response plan."
+    )
 
     @model_validator(mode="after")
     def _brings_what_it_takes(self) -> Self:
@@ -51,11 +68,76 @@ class StepIn(Body):
                 raise ValueError(f"{self.action} takes no {name}")
         if self.action is Action.ATTACH and self.permit is None:
             raise ValueError("attach takes a permit here; a file goes to /cases/{id}/evidence")
+        if self.action in (Action.MERGE, Action.SPLIT):
+            raise ValueError(f"{self.action} goes to /cases/{{id}}/{self.action}")
         return self
 
     def step(self, actor: Actor, now: datetime) -> Step:
         """As the disposal loop knows it."""
         return Step(actor=actor, taken_at=now, **dict(self))
+
+
+Revision = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class MemberIn(Body):
+    """A case, as it was seen."""
+
+    id: UUID
+    revision: Revision
+
+
+class MergeIn(Body):
+    """Cases to be handled under this one from now on."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "revision": 2,
+                    "members": [{"id": "1c0c7e0e-4a8e-5a0f-9b0d-7d1f2b3c4d5e", "revision": 2}],
+                    "note": "同一储罐区同时报警",
+                }
+            ]
+        }
+    )
+    revision: Revision
+    members: list[MemberIn] = Field(min_length=1, max_length=MOST_MEMBERS)
+    note: Text | None = None
+
+
+class SplitIn(Body):
+    """Members that are to go on by themselves."""
+
+    revision: Revision
+    members: list[UUID] = Field(min_length=1, max_length=MOST_MEMBERS)
+    note: Text | None = None
+
+
+class RelatedOut(Out):
+    """A case that could be handled together with the one asked about."""
+
+    case: "CaseBrief"
+    because: Bond
+    apart_s: float = Field(description="Seconds between the raising of the two alarms.")
+    obstacle: str | None = Field(description="Why they cannot be merged as they stand; null: can.")
+
+
+class RelatedList(Out):
+    """Proposals; nobody merges them but a person."""
+
+    within_s: float = Field(description="How near in time alarms of one unit are proposed.")
+    items: list[RelatedOut]
+
+
+class CheckOut(Out):
+    """An item of the response plan."""
+
+    item: str
+    text: dict[str, str] = Field(description="Per language.")
+    required: bool
+    ticked_at: Instant | None
+    ticked_by: str | None
 
 
 class AlarmFacts(Out):
@@ -81,9 +163,10 @@ class AlarmFacts(Out):
 
 
 class AssignmentOut(Out):
-    """One side's charge: its receipt and its clock."""
+    """One charge: its receipt and its clock."""
 
     party: Party
+    post: str = Field(description="`assignee`, or which of the side's posts.")
     assigned_to: str
     dispatched_at: Instant
     sign_due_at: Instant
@@ -184,6 +267,8 @@ class CaseBrief(Out):
     reopened: int
     returned: int
     bypass_permit: PermitOut | None
+    lead_case_id: UUID | None = Field(description="The case under which this one is handled.")
+    members: list[UUID] = Field(description="Cases that are handled under this one.")
     allowed_actions: list[Action] = Field(description="Of who asks, as the case stands.")
 
 
@@ -194,3 +279,4 @@ class CaseWithSteps(CaseBrief):
     deadlines: list[DeadlineOut]
     steps: list[StepOut]
     evidence: list[EvidenceOut]
+    checks: list[CheckOut] = Field(description="The response plan, item by item.")

@@ -1,13 +1,14 @@
 """The read side of cases: SQL, and rows to what a client sees."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from hazardloop.alarms import case_store
+from hazardloop.alarms import case_store, grouping
 from hazardloop.alarms.alarm import Actor, Case, Stage, Tier
 from hazardloop.alarms.deadlines import DUTIES, Passage, duty_runs
+from hazardloop.alarms.grouping import Site
 from hazardloop.alarms.lifecycle import allowed_actions
 from hazardloop.service.api import lookup
 from hazardloop.service.api.case_forms import (
@@ -15,9 +16,12 @@ from hazardloop.service.api.case_forms import (
     AssignmentOut,
     CaseBrief,
     CaseWithSteps,
+    CheckOut,
     DeadlineOut,
     DutyOut,
     EvidenceOut,
+    RelatedList,
+    RelatedOut,
     StepOut,
 )
 from hazardloop.service.api.problems import Problem
@@ -74,6 +78,10 @@ EVIDENCE: Final = """
            uploaded_by, uploaded_at
       FROM evidence WHERE case_id = %(case_id)s ORDER BY uploaded_at, evidence_id"""
 
+CHECKS: Final = """
+    SELECT item, text, required, ticked_at, ticked_by
+      FROM case_check WHERE case_id = %(case_id)s ORDER BY position"""
+
 
 async def whole_case(conn: Connection, case_id: UUID, actor: Actor, now: datetime) -> CaseWithSteps:
     """One case with its ledger, duties and evidence. Problem not_found."""
@@ -83,11 +91,13 @@ async def whole_case(conn: Connection, case_id: UUID, actor: Actor, now: datetim
     (facts,) = await fetch(conn, ONES, {"case_ids": [case_id]})
     steps = await fetch(conn, STEPS, {"case_id": case_id})
     evidence = await fetch(conn, EVIDENCE, {"case_id": case_id})
+    checks = await fetch(conn, CHECKS, {"case_id": case_id})
     return CaseWithSteps.model_validate(
         _brief(case, facts, actor, now)
         | {
             "steps": [StepOut(**step) for step in steps],
             "evidence": [EvidenceOut(**one) for one in evidence],
+            "checks": [CheckOut(**check) for check in checks],
             "deadlines": _deadlines(steps, now),
         }
     )
@@ -109,8 +119,54 @@ def _deadlines(steps: Sequence[Mapping[str, Any]], now: datetime) -> list[Deadli
     ]
 
 
+NEIGHBOURS: Final = """
+    SELECT c.case_id, a.device_id, x.hazard_unit_id, a.raised_at, case_policy.related_within
+      FROM disposal_case c JOIN alarm a USING (alarm_id) JOIN device x USING (device_id)
+           CROSS JOIN case_policy
+           JOIN (alarm mine JOIN device own USING (device_id)) ON mine.alarm_id = %(alarm_id)s
+     WHERE c.stage <> 'closed' AND a.enterprise_id = mine.enterprise_id
+       AND (x.device_id = own.device_id OR x.hazard_unit_id = own.hazard_unit_id)
+       AND a.raised_at BETWEEN mine.raised_at - related_within AND mine.raised_at + related_within
+     ORDER BY c.case_id = %(case_id)s DESC, abs(extract(epoch FROM a.raised_at - mine.raised_at))
+     LIMIT %(most)s"""
+
+
+async def related_cases(
+    conn: Connection, case_id: UUID, actor: Actor, now: datetime
+) -> RelatedList:
+    """Open cases of the same device or hazard unit near in time. Problem not_found."""
+    lead = await case_store.load_case(conn, case_id)
+    if lead is None:
+        raise Problem("not_found", f"case {case_id} is not known here")
+    asked = {"case_id": case_id, "alarm_id": lead.alarm_id, "most": grouping.MOST_MEMBERS + 1}
+    near = await fetch(conn, NEIGHBOURS, asked)
+    within = near[0]["related_within"] if near else timedelta(0)
+    sites = [Site(*(row[name] for name in Site.__slots__)) for row in near]
+    own = next((site for site in sites if site.case_id == case_id), None)
+    proposals = () if own is None else grouping.related(own, sites, within)
+    found = [one.case_id for one in proposals]
+    cases = await case_store.load_cases(conn, found)
+    facts = {row["case_id"]: row for row in await fetch(conn, ONES, {"case_ids": found})}
+    return RelatedList(
+        within_s=within.total_seconds(),
+        items=[
+            RelatedOut(
+                case=CaseBrief.model_validate(
+                    _brief(cases[one.case_id], facts[one.case_id], actor, now)
+                ),
+                because=one.bond,
+                apart_s=one.apart.total_seconds(),
+                obstacle=grouping.no_merge(lead, cases[one.case_id]),
+            )
+            for one in proposals
+        ],
+    )
+
+
 _SAME: Final = tuple(
-    name for name in CaseBrief.model_fields if name in Case.__slots__ and name != "bypass_permit"
+    name
+    for name in CaseBrief.model_fields
+    if name in Case.__slots__ and name not in ("bypass_permit", "members")
 )
 """What a client sees as it is."""
 
@@ -129,7 +185,8 @@ def _brief(case: Case, row: Mapping[str, Any], actor: Actor, now: datetime) -> d
         "due": due,
         "assignments": [AssignmentOut.model_validate(one) for one in case.assignments],
         "bypass_permit": row["bypass_permit"],
-        "allowed_actions": list(allowed_actions(case, actor)),
+        "members": list(case.members),
+        "allowed_actions": list(allowed_actions(case, actor, now)),
     }
 
 

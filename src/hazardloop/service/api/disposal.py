@@ -1,16 +1,19 @@
 """Cases: what is to be done about alarms, step by step, with evidence."""
 
+import asyncio
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, BinaryIO, Final, Literal
+from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Query, Request
-from fastapi.responses import FileResponse
+from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime
 
 from hazardloop.alarms import case_store, disposal
-from hazardloop.alarms.alarm import TIER_BY_NAME, Stage
-from hazardloop.service import evidence
+from hazardloop.alarms.alarm import TIER_BY_NAME, Action, Stage, Step
+from hazardloop.service import evidence, file_content
 from hazardloop.service.api import case_view, uploads
 from hazardloop.service.api.access import Actor, Conn, Here, Now, require
 from hazardloop.service.api.case_examples import STEP_EXAMPLES
@@ -18,6 +21,9 @@ from hazardloop.service.api.case_forms import (
     CaseBrief,
     CaseWithSteps,
     EvidenceKept,
+    MergeIn,
+    RelatedList,
+    SplitIn,
     StepIn,
 )
 from hazardloop.service.api.paging import Listing, Paging, listing
@@ -99,10 +105,57 @@ async def post_step(
     """Take one step: 409 when it is refused at this stage or the case was changed since.
 
     Order: sign (both sides), verify, handle, submit, close; `return` and `reopen` lead back to
-    handling. Who handled or submitted neither closes nor returns. An active signal keeps its case
-    open unless a supervisor attached a permit.
+    handling. Who handled or submitted neither closes nor returns. A signal that is active, or not
+    normal for long enough, keeps its case open unless a supervisor attached a permit. `tick` items
+    of the response plan before `submit`; `amend` findings before the next thing is due.
     """
     await disposal.take_step(conn, case_id, body.step(actor.as_actor, now))
+    return await case_view.whole_case(conn, case_id, actor.as_actor, now)
+
+
+@router.get(
+    "/cases/{case_id}/related",
+    dependencies=[require("cases.read")],
+    responses=problems("not_found"),
+)
+async def list_related(case_id: UUID, conn: Conn, actor: Actor, now: Now) -> RelatedList:
+    """Open cases of the same device or hazard unit, raised near in time: one matter, perhaps."""
+    return await case_view.related_cases(conn, case_id, actor.as_actor, now)
+
+
+@router.post(
+    "/cases/{case_id}/merge",
+    status_code=201,
+    dependencies=[require("cases.step")],
+    responses=problems("forbidden", "not_found", "step_refused", "overtaken"),
+)
+async def merge_cases(
+    case_id: UUID, body: MergeIn, conn: Conn, actor: Actor, now: Now
+) -> CaseWithSteps:
+    """Handle other cases under this one: each step here is taken on every one of them, too.
+
+    A member keeps its alarm, verdict, charges and clocks, counts in every figure as before, and is
+    closed only with its lead, by the same guards. All must stand at the same stage with the same
+    receipts, of one enterprise.
+    """
+    step = Step(Action.MERGE, actor.as_actor, body.revision, now, note=body.note)
+    members = {one.id: one.revision for one in body.members}
+    await disposal.merge(conn, case_id, members, step)
+    return await case_view.whole_case(conn, case_id, actor.as_actor, now)
+
+
+@router.post(
+    "/cases/{case_id}/split",
+    status_code=201,
+    dependencies=[require("cases.step")],
+    responses=problems("forbidden", "not_found", "step_refused", "overtaken"),
+)
+async def split_cases(
+    case_id: UUID, body: SplitIn, conn: Conn, actor: Actor, now: Now
+) -> CaseWithSteps:
+    """Let members go on by themselves from where they stand; possible until the report."""
+    step = Step(Action.SPLIT, actor.as_actor, body.revision, now, note=body.note)
+    await disposal.split(conn, case_id, frozenset(body.members), step)
     return await case_view.whole_case(conn, case_id, actor.as_actor, now)
 
 
@@ -111,7 +164,12 @@ async def post_step(
     status_code=201,
     dependencies=[require("cases.attach")],
     responses=problems(
-        "forbidden", "not_found", "too_large", "unsupported_media_type", "bad_request"
+        "forbidden",
+        "not_found",
+        "too_large",
+        "unsupported_media_type",
+        "bad_request",
+        "unavailable",
     ),
     openapi_extra={"requestBody": uploads.REQUEST_BODY},
     max_body_size=uploads.BOUNDED_HERE,
@@ -119,15 +177,16 @@ async def post_step(
 async def post_evidence(
     case_id: UUID, request: Request, actor: Actor, here: Here, now: Now
 ) -> EvidenceKept:
-    """Add a file to a case: JPEG, PNG, WebP or PDF, at most 20 MiB.
+    """Add a file to a case: JPEG, PNG, WebP, PDF, or readings as CSV or JSON, at most 20 MiB.
 
-    It counts a revision, which comes back. The file is on disk before it is in the record.
+    It is judged by its whole content. It counts a revision, which comes back. The file is kept for
+    good before it is in the record.
     """
     # No transaction while the file arrives: a slow phone would hold a connection for minutes.
     async with request_scope(here.pool, actor.scope) as conn:
         if await case_store.load_case(conn, case_id) is None:
             raise Problem("not_found", f"case {case_id} is not known here")
-    upload = await uploads.receive(request, here.settings.home / "evidence")
+    upload = await uploads.receive(request, here.shelf, here.settings.home / "evidence")
     added = upload.evidence_of(case_id, actor.username, now)
     async with request_scope(here.pool, actor.scope) as conn:
         case = await disposal.attach_evidence(conn, added, actor.as_actor, upload.caption)
@@ -145,19 +204,25 @@ async def post_evidence(
 
 
 ONE_FILE: Final = """
-    SELECT file_name, media_type, sha256 FROM evidence WHERE evidence_id = %(evidence_id)s"""
+    SELECT file_name, media_type, size_bytes, sha256
+      FROM evidence WHERE evidence_id = %(evidence_id)s"""
 HARMLESS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Cache-Control": "private, max-age=31536000, immutable",
 }
 """Headers under which a file that somebody sent is given out."""
+READINGS_EXAMPLE: Final = {
+    "application/json": '{"items": [{"observed_at": "2026-11-22T01:00:00Z", "value": 12.5}]}',
+    "text/csv": "point,observed_at,value\r\nGD-1.lel,2026-11-22T01:00:00Z,12.5\r\n",
+}
 FILE_RESPONSE: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The file, to be saved.",
         "content": {
             media_type: {"schema": {"type": "string", "format": "binary"}}
-            for media_type in evidence.MAGIC
+            | ({"example": READINGS_EXAMPLE[media_type]} if media_type in READINGS_EXAMPLE else {})
+            for media_type in file_content.MEDIA_TYPES
         },
     }
 }
@@ -166,17 +231,28 @@ FILE_RESPONSE: Final[dict[int | str, dict[str, Any]]] = {
 @router.get(
     "/evidence/{evidence_id}",
     dependencies=[require("cases.read")],
-    response_class=FileResponse,
-    responses=FILE_RESPONSE | problems("not_found", "unavailable"),
+    response_class=StreamingResponse,
+    responses=FILE_RESPONSE | problems("not_found", "damaged", "unavailable"),
 )
-async def get_evidence(evidence_id: UUID, conn: Conn, here: Here) -> FileResponse:
-    """The content of a file of evidence, always as an attachment."""
+async def get_evidence(evidence_id: UUID, conn: Conn, here: Here) -> StreamingResponse:
+    """The content of a file of evidence, always as an attachment, if it is what was kept."""
     row = await fetch_one(conn, ONE_FILE, {"evidence_id": evidence_id})
     if row is None:
         raise Problem("not_found", f"evidence {evidence_id} is not known here")
-    path = evidence.path_of(here.settings.home / "evidence", row["sha256"])
-    if not path.is_file():
-        raise Problem("unavailable", f"the file of evidence {evidence_id} is not on this machine")
-    return FileResponse(
-        path, media_type=row["media_type"], filename=row["file_name"], headers=HARMLESS
+    file = await asyncio.to_thread(evidence.verified, here.shelf, row["sha256"])
+    name = quote(row["file_name"])
+    return StreamingResponse(
+        _parts(file),
+        media_type=row["media_type"],
+        headers=HARMLESS
+        | {
+            "Content-Disposition": f"attachment; filename*=utf-8''{name}",
+            "Content-Length": str(row["size_bytes"]),
+        },
     )
+
+
+def _parts(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while part := file.read(1 << 16):
+            yield part

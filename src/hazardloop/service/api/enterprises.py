@@ -1,9 +1,9 @@
 """The enterprises that run hazard sources."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Path
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from hazardloop.service.api import lookup
 from hazardloop.service.api.access import Conn, require
@@ -20,8 +20,10 @@ EXAMPLE: Final[dict[str, Any]] = {
     "name": "示范化工有限公司",
     "area": "北区",
     "contact": "值班室 3 号",
+    "site": "enterprise",
     "created_at": "2026-11-22T01:02:03.123Z",
 }
+SiteSort = Literal["enterprise", "household", "street_shop"]
 EnterpriseRef = Annotated[str, Path(description="Id or code.", examples=["E003"])]
 
 
@@ -34,6 +36,7 @@ class Enterprise(Out):
     name: str
     area: str
     contact: str
+    site: SiteSort
     created_at: Instant
 
 
@@ -49,6 +52,10 @@ class EnterpriseIn(Body):
     name: Name
     area: Text = ""
     contact: Text = ""
+    site: SiteSort = Field(
+        default="enterprise",
+        description="A household or street shop: the village or community is charged with it.",
+    )
 
 
 class EnterpriseChange(Body):
@@ -58,9 +65,10 @@ class EnterpriseChange(Body):
     name: Name | None = None
     area: Text | None = None
     contact: Text | None = None
+    site: SiteSort | None = None
 
 
-COLUMNS: Final = "enterprise_id AS id, code, name, area, contact, created_at"
+COLUMNS: Final = "enterprise_id AS id, code, name, area, contact, site, created_at"
 LIST: Final = f"""
     SELECT {COLUMNS} FROM enterprise e
      WHERE {lookup.matches("enterprise", "enterprise")}
@@ -88,8 +96,8 @@ async def list_enterprises(
 
 
 ADD: Final = f"""
-    INSERT INTO enterprise (code, name, area, contact)
-    VALUES (%(code)s, %(name)s, %(area)s, %(contact)s) RETURNING {COLUMNS}"""
+    INSERT INTO enterprise (code, name, area, contact, site)
+    VALUES (%(code)s, %(name)s, %(area)s, %(contact)s, %(site)s) RETURNING {COLUMNS}"""
 
 
 @router.post(
@@ -127,7 +135,7 @@ async def enterprise_by_id(conn: Conn, identity: int) -> Enterprise:
 
 CHANGE: Final = """
     UPDATE enterprise SET name = coalesce(%(name)s, name), area = coalesce(%(area)s, area),
-           contact = coalesce(%(contact)s, contact)
+           contact = coalesce(%(contact)s, contact), site = coalesce(%(site)s, site)
      WHERE enterprise_id = %(id)s"""
 
 

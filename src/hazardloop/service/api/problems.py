@@ -20,7 +20,14 @@ from hazardloop.alarms.errors import (
     StepForbidden,
     StepRefused,
 )
-from hazardloop.service.errors import FileKindRefused, FileTooLarge
+from hazardloop.alarms.lifecycle import allowed_actions
+from hazardloop.service.errors import (
+    EvidenceAbsent,
+    EvidenceAway,
+    EvidenceDamaged,
+    FileKindRefused,
+    FileTooLarge,
+)
 
 CODES: Final[Mapping[str, tuple[int, str]]] = {
     "bad_request": (400, "The request cannot be read"),
@@ -44,6 +51,7 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "unsupported_media_type": (415, "This kind of content is not taken"),
     "invalid": (422, "Some of it is not allowed"),
     "too_many_requests": (429, "Too many attempts"),
+    "damaged": (500, "What was kept here is no longer whole"),
     "internal": (500, "Something went wrong here"),
     "unavailable": (503, "Not available at the moment"),
 }
@@ -115,13 +123,27 @@ def _step_refused(error: StepRefused) -> Problem:
         stage=error.case.stage,
         revision=error.case.revision,
         missing=list(error.missing),
+        allowed_actions=_allowed(error),
     )
+
+
+def _allowed(error: StepRefused | StepForbidden) -> list[str]:
+    return list(allowed_actions(error.case, error.step.actor, error.step.taken_at))
+
+
+def _step_forbidden(error: StepForbidden) -> Problem:
+    return Problem("forbidden", str(error), stage=error.case.stage, revision=error.case.revision)
 
 
 EXCEPTIONS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     StepRefused: _step_refused,
-    StepForbidden: lambda error: Problem("forbidden", str(error)),
-    CaseOvertaken: lambda error: Problem("overtaken", str(error), revision=error.revision),
+    StepForbidden: _step_forbidden,
+    CaseOvertaken: lambda error: Problem(
+        "overtaken",
+        str(error),
+        revision=error.revision,
+        allowed_actions=list(error.allowed),
+    ),
     HazardRefused: lambda error: Problem(
         "step_refused", str(error), allowed_acts=list(error.allowed)
     ),
@@ -129,6 +151,9 @@ EXCEPTIONS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     HazardOvertaken: lambda error: Problem("overtaken", str(error), revision=error.revision),
     CaseUnknown: lambda error: Problem("not_found", str(error)),
     FileKindRefused: lambda error: Problem("unsupported_media_type", str(error)),
+    EvidenceAbsent: lambda error: Problem("damaged", str(error)),
+    EvidenceDamaged: lambda error: Problem("damaged", str(error)),
+    EvidenceAway: lambda error: Problem("unavailable", str(error), headers={"Retry-After": "5"}),
     FileTooLarge: lambda error: Problem("too_large", str(error)),
     psycopg.OperationalError: _unavailable,
     psycopg_pool.PoolTimeout: _unavailable,

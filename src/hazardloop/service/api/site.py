@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from hazardloop.service.api.broadcast import Broadcast
 from hazardloop.service.api.throttle import Throttle
 from hazardloop.service.database import Pool
+from hazardloop.service.evidence import Shelf
 from hazardloop.service.passwords import Passwords
 from hazardloop.service.settings import Settings
 
@@ -30,6 +31,8 @@ class Site:
     throttle: Throttle
     kinds: Mapping[str, Any]
     """Device kinds by code."""
+    shelf: Shelf
+    """Of the files of evidence."""
 
 
 def site_of(request: Request) -> Site:

@@ -14,9 +14,10 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from hazardloop.alarms.ledger_store import Evidence
-from hazardloop.service import evidence
+from hazardloop.service import evidence, file_content
 from hazardloop.service.api.problems import Problem
 from hazardloop.service.errors import FileTooLarge
+from hazardloop.service.evidence import Shelf
 
 MOST_FRAMING: Final = 64 * 1024
 """Bytes that boundary, headers and caption may add to the file."""
@@ -36,7 +37,7 @@ REQUEST_BODY: Final[dict[str, Any]] = {
                     "file": {
                         "type": "string",
                         "format": "binary",
-                        "description": "JPEG, PNG, WebP or PDF, judged by its content.",
+                        "description": f"{file_content.KINDS}; judged by its content.",
                     },
                     "caption": {
                         "type": "string",
@@ -73,10 +74,10 @@ class Upload:
         )
 
 
-async def receive(request: Request, folder: Path) -> Upload:
-    """The field `file` of the body, kept in `folder`, and the field `caption`.
+async def receive(request: Request, shelf: Shelf, incoming: Path) -> Upload:
+    """The field `file` of the body, kept on `shelf` by way of `incoming`, and the field `caption`.
 
-    Raises Problem (no multipart body, no file), FileTooLarge, FileKindRefused.
+    Raises Problem (no multipart body, no file), FileTooLarge, FileKindRefused, EvidenceAway.
     """
     form = await _form(request)
     try:
@@ -85,7 +86,7 @@ async def receive(request: Request, folder: Path) -> Upload:
             raise Problem("invalid", "file: a multipart field of that name must hold the file")
         if isinstance(caption, UploadFile) or len(caption or "") > MOST_CAPTION:
             raise Problem("invalid", f"caption: text of at most {MOST_CAPTION} characters")
-        kept = await asyncio.to_thread(evidence.keep, folder, file.file)
+        kept = await asyncio.to_thread(evidence.keep, shelf, incoming, file.file)
         return Upload(kept, plain_name(file.filename), (caption or "").replace("\0", "") or None)
     finally:
         await form.close()
