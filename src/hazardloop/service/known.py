@@ -44,6 +44,8 @@ class Known:
     """Those that stand."""
     finds: list[OpenAlarmRow] = field(default_factory=list)
     """Those that late readings told of, cleared."""
+    _raised_late: set[UUID] = field(default_factory=set, init=False)
+    """Alarms of the works added: a live one may be cleared by a late reading, and is no find."""
 
     def add(self, work: Work, expected: Expectations) -> None:
         """Knows this work, too; `expected` is of the registry whose rows it speaks of."""
@@ -64,6 +66,8 @@ class Known:
 
     def _follow(self, change: Change) -> None:
         before = self.alarms.pop(change.alarm_id, None)
+        if change.kind is ChangeKind.RAISED and change.found_late:
+            self._raised_late.add(change.alarm_id)
         if change.kind is not ChangeKind.CLEARED:
             self.alarms[change.alarm_id] = OpenAlarmRow(
                 change.alarm_id,
@@ -72,7 +76,7 @@ class Known:
                 int(change.tier),
                 change.raised_at_us,
             )
-        elif change.found_late and before is not None:
+        elif change.alarm_id in self._raised_late and before is not None:
             self.finds.append(replace(before, cleared_us=change.changed_at_us))
 
 

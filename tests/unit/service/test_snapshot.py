@@ -68,13 +68,14 @@ class Life:
     def __init__(self, site: Site, memory: Memory, seen: Times, doubts: Doubts) -> None:
         self.site, self.memory, self.seen, self.doubts = site, memory, seen, doubts
 
-    def hear(self, rows: Rows, said: list[tuple[int, int, float]]) -> Work:
+    def hear(self, rows: Rows, said: list[tuple[int, int, float]], quality: int = 0) -> Work:
         """One batch: nth point, second and value; what is stored already is left out."""
         at = np.array([START_US + second * SECOND_US for _, second, _ in said], np.int64)
         value = np.array([value for _, _, value in said])
         absent = np.where(np.isnan(value), int(Quality.NOT_A_NUMBER), 0).astype(np.int16)
         row = rows[[nth for nth, _, _ in said]].astype(np.int32)
         readings = Readings(row, at, at + 5, value, absent, np.zeros(len(said), np.int32))
+        readings.quality[:] |= quality
         how = novelty(readings, self.seen)
         readings.quality[how.late] |= Quality.LATE
         fresh = readings.take(~how.repeated & (readings.observed_at != self.seen[readings.row]))
@@ -171,6 +172,23 @@ def test_a_worker_goes_on_as_if_it_had_never_died(
     last = max(waits)
     assert changes(undying.wait(last)) == changes(risen.wait(last))
     same(undying, risen)
+
+
+def test_a_live_alarm_that_a_backfilled_reading_clears_hides_no_later_find() -> None:
+    undying, known = born(SITE), born(SITE).known()
+    expected = expected_of(SITE.registry, SITE.catalog)
+    risen = site_with(
+        build_registry(4, [GatewayRecord(1, "G1", 1, "E1")], sorted(SITE.registry.points,
+                       key=lambda each: each.point_id)))  # fmt: skip
+    spoken: list[tuple[int, int, float]] = [(1, 100, 5.0), (1, 200, 60.0)]
+    works = [undying.hear(HERE, [each]) for each in spoken]
+    works += [undying.hear(HERE, [(1, 300, 5.0)], int(Quality.BACKFILL))]
+    works += [undying.hear(HERE, [(1, 500, 5.0)], int(Quality.BACKFILL))]
+    late = [c.found_late for work in works for c in work.outcome.changes if c.kind == "cleared"]
+    assert late == [True]
+    for work in works:
+        known.add(unpack_work(pack_work(work), risen.registry), expected)
+    assert not known.finds
 
 
 def changes(work: Work) -> list[object]:
