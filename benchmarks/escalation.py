@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -134,7 +135,7 @@ async def campaign(home: Path, kills: int, seed: int) -> Outcome:
         async with await AsyncConnection.connect(server.conninfo, autocommit=True) as conn:
             await found_district(conn)
         field = Field(server.conninfo, chance)
-        clerks = [_clerk(home, server.conninfo, number) for number in range(CLERKS)]
+        clerks = [Clerk(home / f"clerk{number}", server.conninfo) for number in range(CLERKS)]
         stack.callback(lambda: [clerk.close() for clerk in clerks])
         databases = 0
         for number in range(1, kills + 1):
@@ -148,34 +149,41 @@ async def campaign(home: Path, kills: int, seed: int) -> Outcome:
                 await _kill_database(server)
             else:
                 clerks[number % CLERKS].kill()
-                clerks[number % CLERKS] = _clerk(home, server.conninfo, number % CLERKS)
+            for clerk in clerks:
+                clerk.keep()
             print(f"{number} of {kills} kills, {len(field.cases)} cases", file=sys.stderr)
         until = datetime.now(UTC)
-        await _settled(server.conninfo, until)
+        await _settled(server.conninfo, until, clerks)
         return await _judged(server.conninfo, until, kills, databases, len(field.cases))
 
 
-class _Clerk:
-    """A clerk's process."""
+class Clerk:
+    """A clerk's process, and its supervisor."""
 
-    def __init__(self, home: Path, conninfo: str, number: int) -> None:
+    def __init__(self, home: Path, conninfo: str) -> None:
+        self._home, self._conninfo = home, conninfo
         self._stack = ExitStack()
-        running = process("clerk", home / f"clerk{number}", database_url=conninfo)
+        self._start()
+
+    def _start(self) -> None:
+        running = process("clerk", self._home, database_url=self._conninfo)
         self.child = self._stack.enter_context(running)
 
     def kill(self) -> None:
-        """At once, without a word."""
+        """At once, without a word; another takes its place."""
         self.child.send_signal(signal.SIGKILL)
         self.child.wait()
-        with suppress(AssertionError):
+        self.keep()
+
+    def keep(self) -> None:
+        """Starts it anew where it has ended: it does so if there is no database as it starts."""
+        if self.child.poll() is not None:
             self._stack.close()
+            self._start()
 
     def close(self) -> None:
+        """Ends it."""
         self._stack.close()
-
-
-def _clerk(home: Path, conninfo: str, number: int) -> _Clerk:
-    return _Clerk(home, conninfo, number)
 
 
 async def _kill_database(server: EmbeddedPostgres) -> None:
@@ -191,7 +199,7 @@ LEFT: Final = """
      WHERE fired_at IS NULL AND cancelled_at IS NULL AND due_at < %s"""
 
 
-async def _settled(conninfo: str, until: datetime) -> None:
+async def _settled(conninfo: str, until: datetime, clerks: Sequence[Clerk]) -> None:
     """Returns when nothing is owed from before `until`, or after a patience: then it is lost."""
     give_up = time.monotonic() + WITHIN_S
     async with await AsyncConnection.connect(conninfo, autocommit=True) as conn:
@@ -199,6 +207,8 @@ async def _settled(conninfo: str, until: datetime) -> None:
             row = await (await conn.execute(LEFT, [until])).fetchone()
             if row == (0,):
                 return
+            for clerk in clerks:
+                clerk.keep()
             await asyncio.sleep(0.2)
 
 

@@ -83,6 +83,12 @@ async def test_each_job_runs_once_however_many_clerks_there_are(
     async with asyncio.TaskGroup() as group:
         clerks = [group.create_task(run_jobs(settings, {"ring": ring})) for _ in range(2)]
         await everything.wait()
+        async with await connect(database, "test") as conn:
+            listening = await conn.execute(
+                "SELECT DISTINCT state FROM pg_stat_activity"
+                " WHERE query LIKE 'LISTEN%' AND datname = current_database()"
+            )
+            assert await listening.fetchall() == [("idle",)], "it hears of jobs as they come"
         for clerk in clerks:
             clerk.cancel()
     assert sorted(rung) == list(range(50))

@@ -19,8 +19,13 @@ TELL_LIVE: Final = "SELECT note_live_changes(%s::uuid[])"
 
 
 async def chase(conn: Connection, now: datetime, most: int = AT_ONCE) -> int:
-    """How many levels that were due at `now` ended, at most `most`; told, each exactly once."""
+    """How many levels that were due at `now` ended, at most `most`; told, each exactly once.
+
+    0 where another is at it: whoever is goes on until nothing is due.
+    """
     async with conn.transaction():
+        if not await escalation_store.our_turn(conn):
+            return 0
         due = await escalation_store.due(conn, now, most)
         fired = [one for one in due if one.owed]
         if len(fired) < len(due):
@@ -31,8 +36,7 @@ async def chase(conn: Connection, now: datetime, most: int = AT_ONCE) -> int:
 
 
 async def _fire(conn: Connection, fired: Sequence[Due], now: datetime) -> None:
-    for one in fired:
-        await ledger_store.note_act(conn, _act(one, now))
+    await ledger_store.note_acts(conn, [_act(one, now) for one in fired])
     on_duty = await shift_store.duty_supervisor(conn, now)
     notices = await notice_store.queue(conn, [_notice(one, now, on_duty) for one in fired])
     await escalation_store.note_fired(conn, fired, notices, now)

@@ -222,6 +222,15 @@ async def due(conn: Connection, now: datetime, most: int) -> list[Due]:
     return [Due(**row) for row in rows]
 
 
+TURN: Final = "SELECT pg_try_advisory_xact_lock(hashtext('hazardloop.escalate'))"
+
+
+async def our_turn(conn: Connection) -> bool:
+    """Whether nobody else is telling levels just now; so it stays until the transaction ends."""
+    row = await (await conn.execute(TURN)).fetchone()
+    return row is not None and bool(row[0])
+
+
 FIRED: Final = """
     UPDATE escalation AS e SET fired_at = %(now)s, receipt = ARRAY[notice_id]
       FROM unnest(%(ids)s::bigint[], %(notices)s::bigint[]) AS fired (escalation_id, notice_id)
@@ -230,11 +239,14 @@ MOOT: Final = """
     UPDATE escalation AS e SET cancelled_at = %(now)s, cancelled_by_revision = c.revision
       FROM disposal_case c
      WHERE c.case_id = e.case_id AND e.escalation_id = ANY (%(ids)s::bigint[])"""
+# One that somebody holds is being told or cancelled; to wait for it could close a ring.
 HIGHER: Final = """
-    SELECT DISTINCT ON (case_id, duty, party, owed_by) escalation_id, due_at FROM escalation
-     WHERE case_id = ANY (%(case_ids)s::uuid[]) AND fired_at IS NULL AND cancelled_at IS NULL
-       AND job IS NULL
-     ORDER BY case_id, duty, party, owed_by, level"""
+    WITH higher AS (
+        SELECT DISTINCT ON (case_id, duty, party, owed_by, tier) escalation_id FROM escalation
+         WHERE case_id = ANY (%(case_ids)s::uuid[]) AND fired_at IS NULL AND cancelled_at IS NULL
+         ORDER BY case_id, duty, party, owed_by, tier, level
+    ) SELECT escalation_id, due_at FROM escalation JOIN higher USING (escalation_id)
+       WHERE job IS NULL FOR UPDATE OF escalation SKIP LOCKED"""
 GIVE_JOBS: Final = """
     UPDATE escalation AS e SET job = given.job
       FROM unnest(%(ids)s::bigint[], %(jobs)s::bigint[]) AS given (escalation_id, job)

@@ -1,6 +1,6 @@
 """What is only ever added: lines of the ledger, files of evidence."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -65,8 +65,20 @@ NOTE_ACT: Final = """
 
 async def note_act(conn: Connection, act: Act) -> None:
     """Adds the line to the ledger, in the transaction of what it tells."""
-    parameters = {name: getattr(act, name) for name in Act.__slots__}
-    await conn.execute(NOTE_ACT, parameters | {"body": Jsonb(dict(act.body))})
+    await note_acts(conn, [act])
+
+
+async def note_acts(conn: Connection, acts: Sequence[Act]) -> None:
+    """Adds a line for each, in their order."""
+    async with conn.cursor() as cursor:
+        await cursor.executemany(
+            NOTE_ACT,
+            [
+                {name: getattr(act, name) for name in Act.__slots__}
+                | {"body": Jsonb(dict(act.body))}
+                for act in acts
+            ],
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,9 +162,10 @@ def _job_of(task: Task, office: Office) -> Callable[..., Awaitable[None]]:
 
 
 async def _among_its_tables(connection: Connection) -> None:
+    usual = connection.autocommit  # on the connection that listens it is on, and must stay so
     await connection.set_autocommit(True)
     await connection.execute(queue_schema.IN_IT)
-    await connection.set_autocommit(False)
+    await connection.set_autocommit(usual)
 
 
 AWAY: Final = (ProcrastinateException, psycopg.Error, psycopg_pool.PoolTimeout, OSError)
