@@ -48,4 +48,4 @@ def _returned(case: Case, step: Step) -> Notice:
 
 def _clocked(case: Case) -> tuple[object, ...]:
     """All of a case on which its clocks depend."""
-    return case.stage, case.tier, case.stage_due_at, case.assignments
+    return case.stage, case.tier, case.stage_due_at, case.assignments, case.lead_case_id

@@ -40,10 +40,9 @@ async def ladder(conn: Connection) -> Ladder:
     return PROJECT_LADDER.but((Duty(duty), Tier(tier), wait) for duty, tier, wait in rows)
 
 
-# `post` of a charge came later than this table: 'assignee' where it is not there.
 STANDING: Final = """
     SELECT c.case_id, c.enterprise_id, c.revision, c.stage, a.tier, c.stage_due_at,
-           s.party, coalesce(to_jsonb(s) ->> 'post', 'assignee') AS post, s.sign_due_at
+           c.lead_case_id IS NOT NULL AS led, s.party, s.post, s.sign_due_at
       FROM disposal_case c JOIN alarm a USING (alarm_id)
            LEFT JOIN assignment s ON s.case_id = c.case_id AND c.stage = 'dispatched'
                                  AND s.signed_at IS NULL
@@ -74,7 +73,10 @@ async def settle(conn: Connection, alarm_ids: Sequence[UUID], now: datetime) -> 
 
 
 def _standing(rows: Sequence[Mapping[str, Any]]) -> Standing:
+    """How the case of these rows stands; one that is handled under another has no clocks itself."""
     first = rows[0]
+    if first["led"]:
+        return Standing(Stage(first["stage"]), Tier(first["tier"]), None)
     unsigned = tuple(
         Charge(row["party"], row["post"], row["sign_due_at"]) for row in rows if row["party"]
     )
@@ -200,7 +202,7 @@ _DUE: Final = """
            CASE e.duty
            WHEN 'sign' THEN c.stage = 'dispatched' AND EXISTS (
                SELECT FROM assignment s WHERE s.case_id = e.case_id AND s.party = e.party
-                  AND s.signed_at IS NULL)
+                  AND s.post = e.owed_by AND s.signed_at IS NULL)
            WHEN 'verify' THEN c.stage = 'signed'
            WHEN 'submit' THEN c.stage IN ('verified', 'handling')
            ELSE c.stage = 'submitted' END AS owed

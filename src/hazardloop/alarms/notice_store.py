@@ -60,8 +60,7 @@ QUEUE_CHARGES: Final = """
     SELECT CASE WHEN told.tier IS NULL THEN %(dispatched)s ELSE %(risen)s END, c.case_id,
            a.alarm_id, a.enterprise_id, s.party, s.post, a.tier, c.stage_due_at
       FROM alarm a JOIN disposal_case c USING (alarm_id)
-           JOIN (SELECT s.*, coalesce(to_jsonb(s) ->> 'post', %(assignee)s) AS post
-                   FROM assignment s) s USING (case_id)
+           JOIN assignment s USING (case_id)
            LEFT JOIN LATERAL (
                SELECT max(n.tier) AS tier FROM notice n
                 WHERE n.case_id = c.case_id AND n.party = s.party AND n.post = s.post
@@ -80,7 +79,6 @@ async def queue_charges(conn: Connection, alarm_ids: Sequence[UUID]) -> list[int
         "alarm_ids": list(alarm_ids),
         "dispatched": NoticeKind.DISPATCHED,
         "risen": NoticeKind.RISEN,
-        "assignee": Post.ASSIGNEE,
     }
     rows = await (await conn.execute(QUEUE_CHARGES, parameters)).fetchall()
     ids = [int(row[0]) for row in rows]
