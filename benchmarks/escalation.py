@@ -28,6 +28,7 @@ from uuid import UUID
 
 import psycopg
 from psycopg import AsyncConnection
+from psycopg.conninfo import make_conninfo
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -37,6 +38,7 @@ from hazardloop.alarms.deadlines import PROJECT_DEADLINES, Duty
 from hazardloop.alarms.errors import CaseOvertaken, StepRefused
 from hazardloop.service.benches.load import machine
 from hazardloop.service.database import migrate
+from hazardloop.service.database_roles import SERVICE
 from hazardloop.service.embedded.postgres import EmbeddedPostgres
 from tests.cases import OFFICER, found_district, raise_alarms
 from tests.worlds import process
@@ -131,11 +133,12 @@ async def campaign(home: Path, kills: int, seed: int) -> Outcome:
     with ExitStack() as stack:
         server.start()
         stack.callback(server.stop)
-        await migrate(server.conninfo)
+        served = make_conninfo(server.conninfo, user=SERVICE, password="of-the-service")
+        await migrate(server.conninfo, served)
         async with await AsyncConnection.connect(server.conninfo, autocommit=True) as conn:
             await found_district(conn)
         field = Field(server.conninfo, chance)
-        clerks = [Clerk(home / f"clerk{number}", server.conninfo) for number in range(CLERKS)]
+        clerks = [Clerk(home / f"clerk{number}", served) for number in range(CLERKS)]
         stack.callback(lambda: [clerk.close() for clerk in clerks])
         databases = 0
         for number in range(1, kills + 1):
