@@ -7,6 +7,7 @@ transaction; if that fails, store the same outcome again.
 import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
@@ -16,7 +17,10 @@ from hazardloop.alarms.memory import CellRow, LateFind, Memory, silence_at, watc
 from hazardloop.alarms.rule_table import US_PER_S, RuleTable
 from hazardloop.alarms.story import Moment, Story
 from hazardloop.alarms.walk import Walk, note_find
-from hazardloop.devices.readings import Quality, Readings
+from hazardloop.devices.readings import NEVER, Quality, Readings
+
+FOREVER: Final = np.iinfo(np.int64).max
+"""After all instants (us)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +68,7 @@ def evaluate(table: RuleTable, memory: Memory, readings: Readings) -> Outcome:
     np.maximum.at(memory.heard_at, row, heard.received_at)
     stirs = stirring(heard.value, memory.calm_low.take(row), memory.calm_high.take(row))
     if stirs.any():
-        stirred = np.zeros(len(table.point_id), np.bool_)
-        stirred[row[stirs]] = True
-        walked = stirred.take(row)
+        walked = np.isin(row, row[stirs])
         _walk(walk, heard.take(walked))
         heard, row = heard.take(~walked), row[~walked]
     np.maximum.at(memory.newest_at, row, heard.observed_at)
@@ -134,6 +136,8 @@ def _end_silences(table: RuleTable, memory: Memory, heard: Readings, story: Stor
             nth_silence = silence_at(table, row, rule)
             assert nth_silence is not None  # or no alarm would stand for it
             memory.silent_open[nth_silence] = False
+            again_us = at_us + int(table.silent_limit_us[nth_silence])
+            memory.silent_after = min(memory.silent_after, again_us)
             story.speak_again(row, nth_silence, alarm, moment)
 
 
@@ -166,15 +170,20 @@ def _begin_silences(
     table: RuleTable, memory: Memory, now_us: int, deaf_until_us: int, story: Story
 ) -> None:
     """Raise an alarm for each point that has been silent for too long."""
-    rows = table.silent_row
+    if now_us <= memory.silent_after:
+        return
+    rows, limit_us = table.silent_row, table.silent_limit_us
     heard_at, registered_at = memory.heard_at[rows], table.registered_at[rows]
-    from_us = silent_from(heard_at, registered_at, deaf_until_us, table.silent_limit_us)
+    from_us = silent_from(heard_at, registered_at, deaf_until_us, limit_us)
     for nth in np.flatnonzero((from_us < now_us) & ~memory.silent_open).tolist():
         row = int(rows[nth])
         last_us = max(int(heard_at[nth]), int(registered_at[nth]))
         alarm = story.fall_silent(row, nth, int(from_us[nth]), last_us)
         memory.silences.setdefault(row, {})[int(table.silent_rule[nth])] = alarm
         memory.silent_open[nth] = memory.missed[row] = True
+    # By what is heard it only moves on; who was deaf may be said to have been so for less.
+    soonest = silent_from(heard_at, registered_at, NEVER, limit_us)
+    memory.silent_after = int(soonest.min(initial=FOREVER, where=~memory.silent_open))
 
 
 def _outcome(walk: Walk) -> Outcome:

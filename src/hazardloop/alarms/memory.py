@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -85,6 +85,8 @@ class Memory:
     """Points with an alarm for silence."""
     silent_open: Bools
     """(m,) over the silences of the table: an alarm stands."""
+    silent_after: int = NEVER
+    """Until then (us) no further point can have been silent for too long: nobody need look."""
     signals: dict[tuple[int, int], Signal] = field(default_factory=dict)
     """By row and rule: those not at rest."""
     silences: dict[int, dict[int, Standing]] = field(default_factory=dict)
@@ -111,6 +113,10 @@ class Memory:
                     heapq.heappush(self.due, (due_us, row, watch.rule))
                 signal.due_us = due_us
         self.calm_low[row], self.calm_high[row] = calm_band(watched)
+
+
+HEARD: Final = ("newest_at", "newest_value", "heard_at")
+"""Columns of `Memory` that belong to a point, whatever watches it."""
 
 
 def new_memory(table: RuleTable) -> Memory:
@@ -168,12 +174,9 @@ def carry_over(
             None = points may have moved to other rows, or rules have changed.
     """
     carried = new_memory(new_table)
-    old_rows = old_table.row_of.many(new_table.point_id)
-    known = old_rows >= 0
-    for column in ("newest_at", "newest_value", "heard_at"):
-        getattr(carried, column)[known] = getattr(memory, column)[old_rows[known]]
     if touched is not None:
         _keep_untouched(old_table, memory, new_table, carried, touched)
+    _keep_heard(old_table, memory, new_table, carried, touched)
     cells, alarms, finds = told(old_table, memory)
     _recall(new_table, carried, cells, alarms, finds)
     carried.orphans += memory.orphans
@@ -181,15 +184,31 @@ def carry_over(
     return carried
 
 
+def _keep_heard(
+    old_table: RuleTable,
+    memory: Memory,
+    new_table: RuleTable,
+    carried: Memory,
+    touched: Rows | None,
+) -> None:
+    """Gives `carried` what was heard of each point, by its id; untouched rows have it already."""
+    rows = np.arange(len(new_table.point_id), dtype=np.int32) if touched is None else touched
+    old_rows = old_table.row_of.many(new_table.point_id[rows])
+    rows, old_rows = rows[old_rows >= 0], old_rows[old_rows >= 0]
+    for column in HEARD:
+        getattr(carried, column)[rows] = getattr(memory, column)[old_rows]
+
+
 def _keep_untouched(
     old_table: RuleTable, memory: Memory, new_table: RuleTable, carried: Memory, touched: Rows
 ) -> None:
     """Moves to `carried` what `memory` has of rows that stay as they are."""
     length = len(memory.calm_low)
-    for calm, was in ((carried.calm_low, memory.calm_low), (carried.calm_high, memory.calm_high)):
-        here = calm[touched]
-        calm[:length] = was
-        calm[touched] = here
+    for name in (*HEARD, "calm_low", "calm_high"):
+        column = getattr(carried, name)
+        here = column[touched]
+        column[:length] = getattr(memory, name)
+        column[touched] = here
     carried.missed[:length] = memory.missed
     carried.missed[touched] = False
     carried.due = memory.due

@@ -225,9 +225,11 @@ def _silences(
 ) -> tuple[Rows, Rows, Tiers, Times]:
     """The four columns of silences, with those at `rows` made anew."""
     counts = np.array([len(profile.silences) for profile in table.profiles.made])
-    kept = ~np.isin(table.silent_row, rows)
-    found = [(table.silent_row[kept], table.silent_rule[kept], table.silent_tier[kept],
-              table.silent_limit_us[kept])]  # fmt: skip
+    anew = np.zeros(len(registry), np.bool_)
+    anew[rows] = True
+    kept = ~anew[table.silent_row]
+    nobody = np.empty(0, np.int32)
+    found = [(nobody, nobody, np.empty(0, np.uint8), np.empty(0, np.int64))]
     for place in np.flatnonzero(np.bincount(places, minlength=len(counts)) * counts).tolist():
         here = rows[places == place]
         interval_s = registry.interval_s[here]
@@ -239,7 +241,14 @@ def _silences(
             found.append((here, rule, tiers, limit_us))
     row, rule, tiers, limit_us = (np.concatenate(each) for each in zip(*found, strict=True))
     order = np.lexsort((rule, row))
-    return row[order], rule[order], tiers[order], limit_us[order]
+    # Those kept stand in this order already, and none of them is of a row of the others.
+    at = table.silent_row[kept].searchsorted(row[order])
+    return (
+        np.insert(table.silent_row[kept], at, row[order]),
+        np.insert(table.silent_rule[kept], at, rule[order]),
+        np.insert(table.silent_tier[kept], at, tiers[order]),
+        np.insert(table.silent_limit_us[kept], at, limit_us[order]),
+    )
 
 
 def _tags_asked(rules: Any) -> tuple[str, ...]:

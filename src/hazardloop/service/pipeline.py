@@ -54,8 +54,9 @@ GRACE_US: Final = 1_000_000
 """Delays run out this much later than the clock says, so that a reading in flight can speak."""
 ASK_WITHIN_S: Final = 3.0
 """Longer than this no batch waits for an answer; what was asked is set aside."""
-AHEAD: Final = 2
-"""Pieces of work that may wait, evaluated, for the one being committed."""
+AHEAD: Final = 1
+"""Pieces of work that may wait, evaluated, for the one being committed. What comes meanwhile is
+gathered into larger batches, which cost less each message."""
 
 
 @dataclass(slots=True)

@@ -533,6 +533,20 @@ def test_a_point_that_falls_silent_is_told_once_and_cleared_by_its_next_word() -
     assert change.value == 295.0
 
 
+def test_a_point_that_speaks_seldom_delays_no_word_of_the_silence_of_another() -> None:
+    points = [point(10, interval_s=3600.0), point(11, interval_s=30.0)]
+    table = compile_rules([rule(STALE)], registry(points))
+    memory = new_memory(table)
+    evaluate(table, memory, readings([(0, 5, 1.0), (1, 5, 1.0)]))
+    expected = [(95, []), (96, [11]), (97, []), (298, [])]
+    told_at = [(s, [c.point_id for c in tick(table, memory, us(s)).changes]) for s, _ in expected]
+    assert told_at == expected
+    evaluate(table, memory, readings([(1, 300, 1.0)]))
+    expected = [(390, []), (391, [11]), (10_805, []), (10_806, [10])]
+    told_at = [(s, [c.point_id for c in tick(table, memory, us(s)).changes]) for s, _ in expected]
+    assert told_at == expected
+
+
 def test_nobody_is_blamed_for_the_time_the_service_was_deaf() -> None:
     table = compile_rules([rule(STALE)], ONE)
     memory = restore(table, newest=last([(10, us(0), us(0), 1.0)]))
