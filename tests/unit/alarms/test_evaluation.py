@@ -136,7 +136,7 @@ def last(rows: list[tuple[int, int, int, float]]) -> Heard:
     )
 
 
-Reading = tuple[int, int, int, float, int]
+Reading = tuple[int, int, float, float, int]
 """Row, second observed, second received, value, quality."""
 
 VALUES = [-5.0, 0.0, 1.0, 1.5, 8.0, 9.0, 9.5, 10.0, 10.5, 12.0, 17.0, 18.0, 20.0, 25.0, 30.0]
@@ -166,7 +166,8 @@ def streams(draw: st.DrawFn, late: bool = True) -> list[Reading]:
         now = max(now, second) + (pause if pause < 3 else pause - 2 if pause > 7 else 0)
         if (row, second) not in taken:
             taken.add((row, second))
-            stream.append((row, second, now, value, int(quality)))
+            received = now + len(stream) / 1e6  # no two are received at the same instant
+            stream.append((row, second, received, value, int(quality)))
     return stream
 
 
