@@ -157,6 +157,31 @@ async def test_a_response_is_the_signature_of_both_sides(
     assert late == (0, 1 - responded[0])
 
 
+async def test_a_side_of_several_posts_is_one_side_and_its_alarm_one_alarm(desk: Desk) -> None:
+    await desk.owner.execute("UPDATE device SET tags = '{\"maintenance_unit\": \"维保一队\"}'")
+    case_id = await open_case(desk.owner)
+    assert len((await desk.load(case_id)).assignments) == 3
+    await desk.take(case_id, Action.SIGN, OFFICER)
+    await desk.take(case_id, Action.SIGN, desk.site, taken_at=RAISED_AT + timedelta(minutes=2))
+    found = await handled(desk)
+    assert (found["raised"], found["responded_enterprise"], found["responded"]) == (1, 0, 0)
+    await desk.take(case_id, Action.SIGN, desk.site, taken_at=RAISED_AT + timedelta(hours=2))
+    found = await handled(desk)
+    assert (found["raised"], found["responded"], found["responded_authority"]) == (1, 0, 1)
+    assert (found["late_sign_enterprise"], found["late_sign_authority"]) == (1, 0)
+
+
+async def test_packing_again_uses_up_no_numbers_of_words(desk: Desk) -> None:
+    for _ in range(3):
+        await open_case(desk.owner)
+        await figure_store.pack(desk.owner)
+    numbers = await desk.owner.execute(
+        "SELECT count(*), (SELECT last_value FROM figure_word_word_id_seq) FROM figure_word"
+    )
+    known, last = await numbers.fetchone() or (0, 0)
+    assert known == last
+
+
 async def test_nobody_shrinks_a_denominator_or_moves_an_alarm(desk: Desk) -> None:
     await open_case(desk.owner)
     before = [await handled_by(desk, group_by) for group_by in (GroupBy.KIND, GroupBy.AREA)]

@@ -68,7 +68,8 @@ TIMES: Final = np.dtype(
         )
     ]
 )
-"""Seconds from dispatch to the first of each (closed: the last); NaN = not yet."""
+"""Seconds from dispatch to the first of each (closed: the last; signed: when the last post of the
+side did); NaN = not yet."""
 
 IDS: Final = np.dtype("V16")
 """alarm_id."""

@@ -27,7 +27,8 @@ ALARMS_AT_ONCE: Final = 20_000
 """So many are packed in one transaction."""
 
 # From the alarm outwards and by LEFT JOIN: nothing that is done to a case, a device or a person
-# takes an alarm out of the denominator. Duties are late where a line of the ledger says so.
+# takes an alarm out of the denominator. A side of several posts has signed once all of them have.
+# Duties are late where a line of the ledger says so.
 RAW: Final = f"""
     SELECT a.alarm_id, (extract(epoch FROM a.raised_at) * 1e6)::bigint, a.enterprise_id,
            a.raised_area, a.raised_kind, coalesce(a.acknowledged_by, ''), a.tier,
@@ -36,20 +37,28 @@ RAW: Final = f"""
            CASE WHEN a.drill THEN {Mark.DRILL:d} ELSE 0 END
            + CASE WHEN c.stage = 'closed' AND c.verdict IS NOT NULL THEN {Mark.CLOSED:d} ELSE 0 END
            + CASE WHEN a.found_late THEN {Mark.FOUND_LATE:d} ELSE 0 END
-           + CASE WHEN e.signed_at > e.sign_due_at THEN {Mark.LATE_SIGN_ENTERPRISE:d} ELSE 0 END
-           + CASE WHEN t.signed_at > t.sign_due_at THEN {Mark.LATE_SIGN_AUTHORITY:d} ELSE 0 END
+           + CASE WHEN s.late_enterprise THEN {Mark.LATE_SIGN_ENTERPRISE:d} ELSE 0 END
+           + CASE WHEN s.late_authority THEN {Mark.LATE_SIGN_AUTHORITY:d} ELSE 0 END
            + CASE WHEN l.late_verify THEN {Mark.LATE_VERIFY:d} ELSE 0 END
            + CASE WHEN l.late_submit THEN {Mark.LATE_SUBMIT:d} ELSE 0 END
            + CASE WHEN l.late_review THEN {Mark.LATE_REVIEW:d} ELSE 0 END,
-           extract(epoch FROM e.signed_at - c.opened_at)::float8,
-           extract(epoch FROM t.signed_at - c.opened_at)::float8,
+           extract(epoch FROM s.enterprise_at - c.opened_at)::float8,
+           extract(epoch FROM s.authority_at - c.opened_at)::float8,
            extract(epoch FROM l.verified_at - c.opened_at)::float8,
            extract(epoch FROM l.submitted_at - c.opened_at)::float8,
            extract(epoch FROM l.closed_at - c.opened_at)::float8,
            extract(epoch FROM a.acknowledged_at - c.opened_at)::float8
       FROM alarm a LEFT JOIN disposal_case c ON c.alarm_id = a.alarm_id
-           LEFT JOIN assignment e ON e.case_id = c.case_id AND e.party = 'enterprise'
-           LEFT JOIN assignment t ON t.case_id = c.case_id AND t.party = 'authority'
+           LEFT JOIN LATERAL (
+               SELECT max(signed_at) FILTER (WHERE party = 'enterprise' AND whole) AS enterprise_at,
+                      max(signed_at) FILTER (WHERE party = 'authority' AND whole) AS authority_at,
+                      bool_or(late AND party = 'enterprise') AS late_enterprise,
+                      bool_or(late AND party = 'authority') AS late_authority
+                 FROM (SELECT party, max(signed_at) AS signed_at,
+                              bool_and(signed_at IS NOT NULL) AS whole,
+                              bool_or(signed_at > sign_due_at) AS late
+                         FROM assignment WHERE assignment.case_id = c.case_id
+                        GROUP BY party) AS side) s ON true
            LEFT JOIN LATERAL (
                SELECT min(taken_at) FILTER (WHERE action = 'verify') AS verified_at,
                       min(taken_at) FILTER (WHERE action = 'submit') AS submitted_at,
@@ -95,8 +104,12 @@ BLOCKS_OF: Final = """
 
 WORDS: Final = "SELECT word_id, word FROM figure_word"
 
+# A word that is there already must not be tried: each try takes one of 32,767 numbers.
 ADD_WORDS: Final = """
-    INSERT INTO figure_word (word) SELECT unnest(%(words)s::text[]) ON CONFLICT DO NOTHING"""
+    INSERT INTO figure_word (word)
+    SELECT word FROM unnest(%(words)s::text[]) AS wanted (word)
+     WHERE NOT EXISTS (SELECT FROM figure_word AS known WHERE known.word = wanted.word)
+        ON CONFLICT DO NOTHING"""
 
 KEEP_BLOCKS: Final = """
     INSERT INTO figure_block (month, enterprise_id, ids, marks, times)
