@@ -59,9 +59,9 @@ ALARMS: Final = """
            AND NOT EXISTS (SELECT FROM alarm WHERE alarm.point_id = point.point_id)
     )
     INSERT INTO alarm (alarm_id, enterprise_id, device_id, point_id, rule_id, rule_version, tier,
-                       tier_now, value, limit_value, direction, raised_at, drill)
+                       tier_now, value, limit_value, direction, raised_at, drill, drill_id)
     SELECT alarm_id, enterprise_id, device_id, point_id, kind || '.high', 1, %(tier)s, %(tier)s,
-           60, 50, 'high', %(raised_at)s, %(drill)s
+           60, 50, 'high', %(raised_at)s, %(drill)s::int IS NOT NULL, %(drill)s
       FROM unnest(%(alarm_ids)s::uuid[]) WITH ORDINALITY AS wanted (alarm_id, nth)
            JOIN free USING (nth)"""
 
@@ -89,12 +89,34 @@ async def raise_alarms(
     made = await _count(conn, where)
     await conn.execute(POINTS, where | {"count": made + count})
     alarm_ids = [uuid4() for _ in range(count)]
+    drill_id = await announce_drill(conn, enterprise, raised_at) if drill else None
     await conn.execute(
         ALARMS,
-        where | {"alarm_ids": alarm_ids, "tier": int(tier), "raised_at": raised_at, "drill": drill},
+        where
+        | {"alarm_ids": alarm_ids, "tier": int(tier), "raised_at": raised_at, "drill": drill_id},
     )
     await conn.execute("SELECT note_live_changes(%s::uuid[])", [alarm_ids])
     return alarm_ids
+
+
+DRILL: Final = """
+    INSERT INTO drill (enterprise_id, kind, title, tier, starts_at, ends_at, announced_at,
+                       announced_by)
+    SELECT enterprise_id, 'drill', '演练', 4, %(at)s, %(at)s + interval '1 hour',
+           %(at)s - interval '1 day', 'wang' FROM enterprise WHERE code = %(enterprise)s
+    RETURNING drill_id"""
+DRILL_POINTS: Final = """
+    INSERT INTO drill_point (drill_id, point_id)
+    SELECT drill_id, point_id FROM drill JOIN point USING (enterprise_id) WHERE drill_id = %s"""
+
+
+async def announce_drill(conn: AsyncConnection[Any], enterprise: str, at: datetime) -> int:
+    """Number of a drill at all points of an enterprise, in the hour from `at`."""
+    async with conn.transaction():
+        found = await conn.execute(DRILL, {"enterprise": enterprise, "at": at})
+        (drill_id,) = await found.fetchone() or (0,)
+        await conn.execute(DRILL_POINTS, [drill_id])
+    return int(drill_id)
 
 
 async def _count(conn: AsyncConnection[Any], where: dict[str, str]) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from hazardloop.alarms import hold_store, store
+from hazardloop.alarms import hold_store, signal_store, store
 from hazardloop.alarms.alarm import (
     Actor,
     Change,
@@ -327,3 +327,23 @@ async def test_a_hold_is_neither_rewritten_nor_deleted(database: str, district: 
                           "DELETE FROM alarm_hold"):  # fmt: skip
             with pytest.raises(psycopg.IntegrityError), connection.transaction():
                 connection.execute(statement)  # type: ignore[arg-type]
+
+
+async def test_an_acknowledged_alarm_sounds_again_when_its_rule_says_so(
+    database: str, district: District
+) -> None:
+    query(
+        database,
+        "INSERT INTO rule_version (rule_id, version, definition)"
+        " VALUES ('own.rule', 1, '{\"re_alarm_s\": 60}') RETURNING 1",
+    )
+    await district.say(RAISED, Tier.RED, rule="own.rule")
+    await district.say(RAISED, Tier.RED)
+    seen = "UPDATE alarm SET acknowledged_at = %s, acknowledged_by = 'zhao' RETURNING 1"
+    query(database, seen, [NOW - timedelta(seconds=59)])
+    assert await signal_store.re_alarm(district.connection, NOW) == 0
+    assert await signal_store.re_alarm(district.connection, NOW + timedelta(seconds=1)) == 1
+    assert district.history("own.rule") == ["raised", "re_alarmed"]
+    assert district.history() == ["raised"]
+    assert query(database, "SELECT rule_id FROM alarm WHERE acknowledged_by IS NULL") == [
+        ("own.rule",)]  # fmt: skip

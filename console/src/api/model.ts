@@ -53,6 +53,9 @@ export interface CompactAlarm {
   due?: [stage: string, at: string];
   late?: boolean;
   sim?: boolean;
+  /** `latched`: normal, to be reset; `shelved`, `suppressed`, `out_of_service`: no sound, no flash. */
+  flags?: string[];
+  shelf?: { kind: string; by: string; why: string; until: string };
 }
 
 export type Snapshot = Said<Schemas["SnapshotOut"], { items: CompactAlarm[] }>;

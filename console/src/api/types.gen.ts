@@ -25,14 +25,17 @@ export interface components {
             episodes: components["schemas"]["Episode"][];
             found_late: boolean;
             hazard_unit: components["schemas"]["Ref"] | null;
+            hold: components["schemas"]["HoldBrief"] | null;
             /** Format: uuid */
             id: string;
+            latched: boolean;
             limit: number;
             limits: components["schemas"]["LimitOut"][];
             point: components["schemas"]["PointOut"];
             raised_at: string;
             recorded_at: string;
             rule: components["schemas"]["RuleOut"];
+            signal: components["schemas"]["State"];
             tier: string;
             tier_now: string | null;
             unit: string;
@@ -112,7 +115,7 @@ export interface components {
             verdict: components["schemas"]["Verdict"] | null;
         };
         CaseOut: {
-            due: components["schemas"]["DueOut"] | null;
+            due: components["schemas"]["hazardloop__service__api__alarm_views__DueOut"] | null;
             /** Format: uuid */
             id: string;
             revision: number;
@@ -129,6 +132,7 @@ export interface components {
         };
         CountsOut: {
             seq: number;
+            shelved: number;
             tiers: {
                 [key: string]: components["schemas"]["TierCounts"];
             };
@@ -155,10 +159,6 @@ export interface components {
             location: string;
             name: string;
         };
-        DueOut: {
-            at: string;
-            stage: string;
-        };
         /** @enum {string} */
         Duty: "sign" | "verify" | "submit" | "review";
         DutyOut: {
@@ -170,8 +170,11 @@ export interface components {
             actor: string | null;
             change: string;
             changed_at: string;
+            latitude: number | null;
             limit: number | null;
+            longitude: number | null;
             note: string | null;
+            place: string | null;
             recorded_at: string;
             tier: string | null;
             value: number | null;
@@ -186,6 +189,13 @@ export interface components {
             size_bytes: number;
             uploaded_at: string;
             uploaded_by: string;
+        };
+        HoldBrief: {
+            by: string;
+            id: number;
+            kind: string;
+            reason: string;
+            until: string;
         };
         LimitOut: {
             direction: string;
@@ -263,6 +273,8 @@ export interface components {
         };
         /** @enum {string} */
         Stage: "raised" | "dispatched" | "signed" | "verified" | "handling" | "submitted" | "closed";
+        /** @enum {string} */
+        State: "normal" | "unacknowledged" | "acknowledged" | "returned_unacknowledged" | "latched_unacknowledged" | "latched_acknowledged" | "shelved" | "suppressed" | "out_of_service";
         StepOut: {
             action: string;
             actor: string;
@@ -284,6 +296,10 @@ export interface components {
         Words: {
             en: string;
             zh: string;
+        };
+        hazardloop__service__api__alarm_views__DueOut: {
+            at: string;
+            stage: string;
         };
     };
     responses: never;

@@ -2,8 +2,8 @@
 import type { CompactAlarm, TierName } from "../api/model.ts";
 import { severity } from "./tiers.ts";
 
-/** Has a person seen this alarm at the tier it has now? */
-export const isUnacked = (alarm: CompactAlarm): boolean => alarm.ack === undefined || alarm.ack === null;
+/** Does this alarm flash: has nobody seen it at the tier it has now, and does nothing withhold it? */
+export const isUnacked = (alarm: CompactAlarm): boolean => !alarm.ack && !alarm.shelf;
 
 /** Instants in Unix milliseconds stay below this, so tier and instant fit into one exact number. */
 const BEYOND_TIME = 2 ** 43;

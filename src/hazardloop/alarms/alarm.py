@@ -70,6 +70,8 @@ class Change:
     raised_at_us: int
     """Of the alarm, data time."""
     found_late: bool = False
+    drill_id: int | None = None
+    """Of a raise: the drill that announced it."""
 
 
 def alarm_id_of(rule_id: str, point_id: int, raised_at_us: int) -> UUID:

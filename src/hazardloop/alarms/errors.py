@@ -112,3 +112,11 @@ class ChainBroken(Exception):
 
 class CheckpointUnreadable(Exception):
     """This is no checkpoint of a ledger."""
+
+
+class DrillRefused(Exception):
+    """A drill is not announced or cancelled like this."""
+
+
+class DrillUnknown(Exception):
+    """No such drill, or none that the asker may see."""

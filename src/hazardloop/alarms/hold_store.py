@@ -11,7 +11,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from hazardloop.alarms import ledger_store
+from hazardloop.alarms import jobs, ledger_store
 from hazardloop.alarms.alarm import Actor, Tier
 from hazardloop.alarms.case_store import Connection
 from hazardloop.alarms.errors import HoldRefused, HoldUnknown
@@ -231,16 +231,25 @@ async def _end_one_due(conn: Connection, hold: HoldRow, now: datetime) -> int:
 SETTLE: Final = "SELECT settle_holds(%(devices)s::int[], %(alarms)s::uuid[], %(now)s)"
 
 
+# Their notices were held back; what is over needs none any more, and the sender sees that.
+BACK: Final = "SELECT alarm_id::text FROM alarm WHERE alarm_id = ANY (%s) AND hold_id IS NULL"
+
+
 async def settle(
     conn: Connection, devices: Sequence[int], now: datetime, alarms: Sequence[UUID] = ()
 ) -> list[UUID]:
     """Ids of the alarms at these devices that fell under a hold or came back from one.
 
-    The alarms named are looked at although their signal has cleared.
+    The alarms named are looked at although their signal has cleared. Notices that were held back
+    go out for those that came back.
     """
     parameters = {"devices": list(devices), "alarms": list(alarms), "now": now}
     row = await (await conn.execute(SETTLE, parameters)).fetchone()
-    return list(row[0]) if row else []
+    moved = list(row[0]) if row else []
+    back = await (await conn.execute(BACK, [moved])).fetchall() if moved else []
+    if back:
+        await jobs.defer(conn, "send_notices", {"alarm_ids": [one for (one,) in back]})
+    return moved
 
 
 async def tell(conn: Connection, alarm_ids: Sequence[UUID]) -> None:

@@ -26,13 +26,14 @@ Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
 RAISE_ALARMS: Final = """
     INSERT INTO alarm (alarm_id, enterprise_id, device_id, point_id, rule_id, rule_version,
                        tier, tier_now, value, limit_value, direction, raised_at, cleared_at,
-                       found_late, version, latched)
+                       found_late, version, drill, drill_id, latched)
     SELECT t.*, coalesce((definition ->> 'latch')::boolean, false)
       FROM unnest(%(alarm_id)s::uuid[], %(enterprise_id)s::int[], %(device_id)s::int[],
                   %(point_id)s::int[], %(rule_id)s::text[], %(rule_version)s::int[],
                   %(tier)s::smallint[], %(tier_now)s::smallint[], %(value)s::float8[],
                   %(limit)s::float8[], %(direction)s::text[], %(raised_at)s::timestamptz[],
-                  %(cleared_at)s::timestamptz[], %(found_late)s::bool[], %(changes)s::int[])
+                  %(cleared_at)s::timestamptz[], %(found_late)s::bool[], %(changes)s::int[],
+                  %(drill)s::bool[], %(drill_id)s::int[])
            AS t (alarm_id, enterprise_id, device_id, point_id, rule_id, rule_version)
            LEFT JOIN rule_version r ON (r.rule_id, r.version) = (t.rule_id, t.rule_version)
         ON CONFLICT DO NOTHING
@@ -199,7 +200,10 @@ def unrecorded(outcome: Outcome, registry: Registry) -> list[Announcement]:
     They have no version: that counts what people do with the alarm, too, and only the database
     knows it. Once recorded each change is announced again, with its version.
     """
-    return [_announcement(change, None, registry, UNMARKED) for change in outcome.changes]
+    return [
+        _announcement(change, None, registry, Mark(drill=change.drill_id is not None))
+        for change in outcome.changes
+    ]
 
 
 def _by_alarm(changes: Iterable[Change]) -> dict[UUID, list[Change]]:
@@ -261,6 +265,8 @@ async def _raise_alarms(
             "direction": [str(change.direction) for change in first],
             "raised_at": [utc(change.raised_at_us) for change in first],
             "found_late": [change.found_late for change in first],
+            "drill": [change.drill_id is not None for change in first],
+            "drill_id": [change.drill_id for change in first],
         },
     )
     return [alarm_id for (alarm_id,) in await cursor.fetchall()]

@@ -34,6 +34,7 @@ from hazardloop.service.api import (
     devices,
     disposal,
     documentation,
+    drills,
     enterprises,
     escalations,
     figures,
@@ -42,6 +43,7 @@ from hazardloop.service.api import (
     hazard_units,
     hazards,
     health,
+    holds,
     ledger,
     link_pages,
     links,
@@ -52,6 +54,7 @@ from hazardloop.service.api import (
     recipients,
     required_devices,
     shifts,
+    signal_acts,
     stream,
 )
 from hazardloop.service.api.access import Permitted, declared, public
@@ -77,6 +80,9 @@ ROUTERS: Final = (
     device_kinds.router,
     readings.router,
     alarms.router,
+    signal_acts.router,
+    holds.router,
+    drills.router,
     disposal.router,
     escalations.router,
     calendar.router,

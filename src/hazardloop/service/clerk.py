@@ -16,7 +16,7 @@ from typing import Final
 from hazardloop.alarms import figure_store
 from hazardloop.alarms.rules import catalogue_rules
 from hazardloop.ingest import connectivity, rollups
-from hazardloop.service import balance_chores, heartbeat, jobs, ledger_watch
+from hazardloop.service import balance_chores, heartbeat, jobs, ledger_watch, signal_chores
 from hazardloop.service.database import (
     Connection,
     SteadyConnection,
@@ -79,6 +79,7 @@ async def _keep_house(settings: Settings, stop: asyncio.Event) -> None:
     next_chores = next_fold = time.monotonic()
     while not stop.is_set():
         await database(lambda connection: heartbeat.beat(connection, "clerk", instance, {}))
+        await database(signal_chores.tend_signals)
         if time.monotonic() >= next_chores:
             next_chores = time.monotonic() + CHORES_EVERY_S
             await database(lambda connection: do_chores(connection, settings))

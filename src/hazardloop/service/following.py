@@ -6,6 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
+from hazardloop.alarms import drill_store
 from hazardloop.devices import store as registry_store
 from hazardloop.devices.readings import Rows
 from hazardloop.devices.store import Changes
@@ -54,3 +55,14 @@ async def _brought_up_to_date(
     worker: Worker, page: Changes, connection: Connection
 ) -> tuple[Site, Rows]:
     return await bring_up_to_date(connection, worker.site, page)
+
+
+async def follow_drills(worker: Worker, database: SteadyConnection) -> None:
+    """Learns of drills soon after they were announced, until cancelled."""
+    try:
+        while True:
+            known = worker.drills
+            worker.drills = await database(partial(drill_store.current, known=known))
+            await asyncio.sleep(FOLLOW_S)
+    finally:
+        await database.close()

@@ -17,6 +17,7 @@ import numpy as np
 from hazardloop.alarms import evaluation
 from hazardloop.alarms import store as alarm_store
 from hazardloop.alarms.annunciation import Annunciator
+from hazardloop.alarms.drill import Drill, marked
 from hazardloop.alarms.memory import Memory, carry_over
 from hazardloop.devices.dialects.readers import rereading
 from hazardloop.devices.instants import MINUTE_US
@@ -89,6 +90,8 @@ class Worker:
     refusal_share: RefusalShare = field(default_factory=RefusalShare)
     asked: list[AskedAgain] = field(default_factory=list)
     """Dead letters to be taken again at the next tick."""
+    drills: tuple[Drill, ...] = ()
+    """Announced, and not over."""
     ahead: asyncio.Queue[Work] = field(default_factory=lambda: asyncio.Queue(AHEAD))
 
     def __post_init__(self) -> None:
@@ -163,6 +166,7 @@ class Worker:
         await self.asking.close()
 
     async def _carry(self, work: Work) -> None:
+        work = replace(work, outcome=marked(work.outcome, self.drills, now_us()))
         with metrics.BATCH_SECONDS.labels("commit").time():
             kept = await self.sink.keep(work)
         with metrics.BATCH_SECONDS.labels("annunciate").time():

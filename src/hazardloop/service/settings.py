@@ -87,6 +87,8 @@ class Settings(BaseModel):
     evidence_s3_access_key: str = ""
     evidence_s3_secret_key: str = ""
     dead_letter_days: int = Field(default=90, ge=1)
+    shelve_red_minutes: int = Field(default=30, ge=0, le=60)
+    """Longest that a red alarm is shelved, with two supervisors' leave; 0 = never."""
     raw_days: int = Field(default=180, ge=35)
     """How long single readings are kept; longer than they may come late."""
     minute_days: int = Field(default=400, ge=35)

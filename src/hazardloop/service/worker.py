@@ -23,7 +23,7 @@ from hazardloop.service import spool_state
 from hazardloop.service.database import BriskConnection, SteadyConnection
 from hazardloop.service.draining import PATIENCE_S, Drain
 from hazardloop.service.errors import BrokerAbsent
-from hazardloop.service.following import follow_registry, follow_retries
+from hazardloop.service.following import follow_drills, follow_registry, follow_retries
 from hazardloop.service.keeping import Keeper
 from hazardloop.service.pipeline import Worker
 from hazardloop.service.self_watch import SelfWatch
@@ -111,6 +111,9 @@ async def _work(settings: Settings, start: Start, spool: Spool, stop: asyncio.Ev
                 ),
                 group.create_task(
                     follow_registry(worker, SteadyConnection(database, "worker-registry"))
+                ),
+                group.create_task(
+                    follow_drills(worker, SteadyConnection(database, "worker-drills"))
                 ),
                 group.create_task(drain.run()),
                 group.create_task(signs.show_spool()),

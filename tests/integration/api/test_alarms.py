@@ -34,7 +34,7 @@ async def test_an_alarm_shows_what_raised_it_its_limits_its_case_and_its_course(
         (1, "raised", "yellow"),
         (2, "tier", "orange"),
     ]
-    assert alarm["allowed_actions"] == ["acknowledge"]
+    assert alarm["allowed_actions"] == ["acknowledge", "shelve"]
     auditor = await api.client("auditor")
     assert (await auditor.get(f"/alarms/{alarm_id}")).json()["allowed_actions"] == []
 
@@ -50,7 +50,7 @@ async def test_acknowledging_is_noted_once_with_who_and_when(api: World) -> None
     assert alarm["version"] == 2
     assert alarm["episodes"][-1]["change"] == "acknowledged"
     assert alarm["episodes"][-1]["actor"] == "operator"
-    assert alarm["allowed_actions"] == []
+    assert alarm["allowed_actions"] == ["unacknowledge", "shelve"]
     again = await client.post(f"/alarms/{alarm_id}/acknowledge", json={})
     assert (again.status_code, again.json()["code"]) == (409, "already_acknowledged")
     assert again.json()["current"]["version"] == 2

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hazardloop.service.api.alarm_queries import Facts, due_of, no_counts, workflow
+from hazardloop.service.api.alarm_queries import Counts, Facts, due_of, workflow
 from hazardloop.service.api.live_feed import Feed, Op, op_of
 
 EPOCH = UUID("3f0c2b1e-6a57-4f0e-9a55-0f6a3f1c2d4e")
@@ -82,12 +82,12 @@ def test_a_client_too_far_behind_starts_over_and_goes_on_from_there() -> None:
 
 def test_counts_are_told_when_they_changed() -> None:
     client = feed()
-    client.offer_counts(no_counts())
+    client.offer_counts(Counts())
     assert [name for name, _, _ in events(client.take())] == ["counts"]
-    client.offer_counts(no_counts())
+    client.offer_counts(Counts())
     assert not client.waiting
-    changed = no_counts()
-    changed["red"]["open"] = 1
+    changed = Counts()
+    changed.tiers["red"]["open"] = 1
     client.offer_counts(changed)
     ((_, data, _),) = events(client.take())
     assert data["tiers"]["red"]["open"] == 1
@@ -187,6 +187,9 @@ def test_chinese_stands_as_it_is_and_what_is_empty_is_left_out() -> None:
         pytest.param({"cleared_at": AT, "tier_now": 0}, "put", id="cleared with an open case"),
         pytest.param({"stage": "closed"}, "put", id="closed but active again"),
         pytest.param({"cleared_at": AT, "stage": "closed"}, "closed", id="cleared and closed"),
+        pytest.param(
+            {"cleared_at": AT, "stage": "closed", "latched": True}, "put", id="closed, latched"
+        ),
         pytest.param(
             {"cleared_at": AT, "case_id": None, "stage": None}, "cleared", id="cleared, no case"
         ),

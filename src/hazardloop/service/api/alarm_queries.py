@@ -17,21 +17,32 @@ MOST_OPEN: Final = 10_000
 
 OPEN_IDS: Final = """
     SELECT alarm_id FROM alarm WHERE cleared_at IS NULL
+     UNION SELECT alarm_id FROM alarm WHERE latched
      UNION SELECT alarm_id FROM disposal_case WHERE stage <> 'closed'"""
-"""Open: the signal is active, or its case is not closed. Both halves have an index of their own."""
+"""Open: the signal is active or latched, or its case is not closed. Each part has an index."""
 
-FACTS: Final = """
-    SELECT a.alarm_id, a.version, a.tier, a.tier_now, a.rule_id, a.cleared_at, a.acknowledged_at,
+HELD: Final = """
+           LEFT JOIN alarm_hold hold ON hold.hold_id = a.hold_id AND hold.tier >= a.tier
+                                    AND hold_in_force(hold, %(now)s)"""
+"""What withholds the alarm `a` now; joined by its own end, whether or not it was written down."""
+BACK_UNSEEN: Final = "a.hold_id IS NOT NULL AND hold.hold_id IS NULL AND a.cleared_at IS NULL"
+"""It has come back from a hold with its condition true: the acknowledgement has fallen."""
+
+FACTS: Final = f"""
+    SELECT a.alarm_id, a.version, a.tier, a.tier_now, a.rule_id, a.cleared_at,
+           CASE WHEN {BACK_UNSEEN} THEN NULL ELSE a.acknowledged_at END AS acknowledged_at,
            a.acknowledged_by, a.enterprise_id, e.code AS enterprise, e.name AS enterprise_name,
            d.code AS device, d.name AS device_name, d.location, p.quantity, p.unit, a.value,
            a.limit_value, a.direction, a.raised_at, a.found_late, a.drill, c.case_id, c.stage,
-           c.revision, c.stage_at, c.stage_due_at, latest.recorded_at AS changed_at
+           c.revision, c.stage_at, c.stage_due_at, latest.recorded_at AS changed_at, a.latched,
+           hold.kind AS hold, hold.granted_by AS hold_by, hold.reason AS hold_why,
+           hold.until AS hold_until
       FROM alarm a JOIN point p USING (point_id) JOIN device d ON d.device_id = a.device_id
            JOIN enterprise e ON e.enterprise_id = a.enterprise_id
            LEFT JOIN disposal_case c USING (alarm_id)
            LEFT JOIN LATERAL (SELECT recorded_at FROM alarm_change
                                WHERE alarm_change.alarm_id = a.alarm_id
-                               ORDER BY version DESC LIMIT 1) latest ON true"""
+                               ORDER BY version DESC LIMIT 1) latest ON true{HELD}"""
 
 
 class Facts(NamedTuple):
@@ -65,11 +76,17 @@ class Facts(NamedTuple):
     stage_at: datetime | None
     stage_due_at: datetime | None
     changed_at: datetime | None
+    latched: bool = False
+    hold: str | None = None
+    hold_by: str | None = None
+    hold_why: str | None = None
+    hold_until: datetime | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether it belongs into the live list."""
-        return self.cleared_at is None or (self.stage is not None and self.stage != Stage.CLOSED)
+        handled = self.stage is None or self.stage == Stage.CLOSED
+        return self.cleared_at is None or self.latched or not handled
 
 
 class Acknowledged(msgspec.Struct, frozen=True):
@@ -77,6 +94,15 @@ class Acknowledged(msgspec.Struct, frozen=True):
 
     by: str
     at: datetime
+
+
+class Shelf(msgspec.Struct, frozen=True):
+    """What withholds sound and flash of an alarm, by whose leave, why, until when."""
+
+    kind: str
+    by: str
+    why: str
+    until: datetime
 
 
 class Compact(msgspec.Struct, omit_defaults=True, frozen=True):
@@ -108,6 +134,9 @@ class Compact(msgspec.Struct, omit_defaults=True, frozen=True):
     due: tuple[str, datetime] | None = None
     late: bool = False
     sim: bool = False
+    flags: tuple[str, ...] = ()
+    """`latched`: normal, waits for its reset; `shelved`, `suppressed`, `out_of_service`."""
+    shelf: Shelf | None = None
 
 
 def compact(facts: Facts) -> Compact:
@@ -115,6 +144,10 @@ def compact(facts: Facts) -> Compact:
     acknowledged = None
     if facts.acknowledged_at is not None:
         acknowledged = Acknowledged(facts.acknowledged_by or "", facts.acknowledged_at)
+    shelf = None
+    if facts.hold is not None and facts.hold_until is not None:
+        shelf = Shelf(facts.hold, facts.hold_by or "", facts.hold_why or "", facts.hold_until)
+    latched = facts.latched and facts.cleared_at is not None
     moments = (facts.raised_at, facts.acknowledged_at, facts.stage_at, facts.changed_at)
     return Compact(
         id=facts.alarm_id,
@@ -142,6 +175,8 @@ def compact(facts: Facts) -> Compact:
         due=due_of(facts.stage, facts.stage_due_at),
         late=facts.found_late,
         sim=facts.drill,
+        flags=(("latched",) if latched else ()) + ((facts.hold,) if facts.hold else ()),
+        shelf=shelf,
     )
 
 
@@ -176,14 +211,15 @@ OPEN: Final = f"""{FACTS}
      WHERE a.alarm_id IN ({OPEN_IDS}) ORDER BY a.tier DESC, a.raised_at DESC LIMIT %(limit)s"""
 
 
-async def open_alarms(conn: Connection) -> list[Facts]:
+async def open_alarms(conn: Connection, now: datetime) -> list[Facts]:
     """The open alarms, worst and newest first, at most one more than MOST_OPEN."""
-    return await _facts(conn, OPEN, {"limit": MOST_OPEN + 1})
+    return await _facts(conn, OPEN, {"limit": MOST_OPEN + 1, "now": now})
 
 
-async def alarms_by_id(conn: Connection, ids: Sequence[UUID]) -> list[Facts]:
+async def alarms_by_id(conn: Connection, ids: Sequence[UUID], now: datetime) -> list[Facts]:
     """The alarms of these ids as far as they may be seen."""
-    return await _facts(conn, f"{FACTS} WHERE a.alarm_id = ANY (%(ids)s)", {"ids": list(ids)})
+    query = f"{FACTS} WHERE a.alarm_id = ANY (%(ids)s)"
+    return await _facts(conn, query, {"ids": list(ids), "now": now})
 
 
 async def count_open(conn: Connection) -> int:
@@ -194,28 +230,37 @@ async def count_open(conn: Connection) -> int:
 
 COUNTS: Final = f"""
     SELECT a.enterprise_id, a.tier, count(*) AS open,
-           count(*) FILTER (WHERE a.acknowledged_at IS NULL) AS unacked,
-           count(*) FILTER (WHERE c.stage <> 'closed' AND c.stage_due_at < %(now)s) AS overdue
-      FROM alarm a LEFT JOIN disposal_case c USING (alarm_id)
+           count(*) FILTER (WHERE hold.hold_id IS NULL
+                              AND (a.acknowledged_at IS NULL OR {BACK_UNSEEN})) AS unacked,
+           count(*) FILTER (WHERE c.stage <> 'closed' AND c.stage_due_at < %(now)s) AS overdue,
+           count(hold.hold_id) AS shelved
+      FROM alarm a LEFT JOIN disposal_case c USING (alarm_id){HELD}
      WHERE a.alarm_id IN ({OPEN_IDS}) GROUP BY a.enterprise_id, a.tier"""
 
-Counts = dict[str, dict[str, int]]
+
+class Counts(msgspec.Struct):
+    """How many alarms are open."""
+
+    tiers: dict[str, dict[str, int]] = msgspec.field(
+        default_factory=lambda: {
+            tier.wire: {"open": 0, "unacked": 0, "overdue": 0} for tier in reversed(Tier) if tier
+        }
+    )
+    shelved: int = 0
+    """Open, but sound and flash are withheld; these do not count as unacknowledged."""
 
 
 async def counts(conn: Connection, now: datetime) -> dict[int | None, Counts]:
     """Open, unacknowledged, overdue alarms by tier; of each enterprise, and of all under None."""
-    totals: dict[int | None, Counts] = {None: no_counts()}
+    totals: dict[int | None, Counts] = {None: Counts()}
     for row in await fetch(conn, COUNTS, {"now": now}):
         for enterprise in (None, row["enterprise_id"]):
-            tier = totals.setdefault(enterprise, no_counts())[Tier(row["tier"]).wire]
+            total = totals.setdefault(enterprise, Counts())
+            total.shelved += row["shelved"]
+            tier = total.tiers[Tier(row["tier"]).wire]
             for name in tier:
                 tier[name] += row[name]
     return totals
-
-
-def no_counts() -> Counts:
-    """The counts where nothing is open."""
-    return {tier.wire: {"open": 0, "unacked": 0, "overdue": 0} for tier in reversed(Tier) if tier}
 
 
 async def live_position(conn: Connection) -> tuple[UUID, int]:

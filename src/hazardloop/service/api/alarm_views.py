@@ -1,14 +1,15 @@
 """Alarms as they are shown in full: with rule, limits, episodes and case."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
 from hazardloop.alarms.alarm import TIER_BY_NAME, Direction, Tier
+from hazardloop.alarms.signal import Event, Hold, Signal, State, next_state, state_of
 from hazardloop.service.api.access import Account
-from hazardloop.service.api.alarm_queries import due_of, shown_unit
+from hazardloop.service.api.alarm_queries import BACK_UNSEEN, HELD, due_of, shown_unit
 from hazardloop.service.api.device_kinds import Words
 from hazardloop.service.api.points import finite
 from hazardloop.service.api.schema import Instant, Out, Ref
@@ -54,6 +55,9 @@ EXAMPLE: Final[dict[str, Any]] = {
     "cleared_at": None,
     "found_late": False,
     "drill": False,
+    "signal": "acknowledged",
+    "latched": False,
+    "hold": None,
     "case": {
         "id": "d0b7c6f4-4c55-5b1e-9d52-6a1f0a9f2c31",
         "stage": "dispatched",
@@ -72,6 +76,9 @@ EPISODE_EXAMPLE: Final[dict[str, Any]] = {
     "recorded_at": "2026-11-22T01:12:07.180Z",
     "actor": None,
     "note": None,
+    "place": None,
+    "latitude": None,
+    "longitude": None,
 }
 
 
@@ -129,7 +136,10 @@ class Episode(Out):
 
     model_config = ConfigDict(json_schema_extra={"examples": [EPISODE_EXAMPLE]})
     version: int
-    change: str = Field(description="`raised`, `tier`, `cleared` or `acknowledged`.")
+    change: str = Field(
+        description="`raised`, `tier`, `cleared`, `acknowledged`, `unacknowledged`, `re_alarmed`,"
+        " `reset`; `shelved`, `suppressed`, `out_of_service`, and `returned` from these."
+    )
     tier: str | None = Field(description="After it; null = none.")
     value: float | None
     limit: float | None
@@ -137,6 +147,19 @@ class Episode(Out):
     recorded_at: Instant
     actor: str | None
     note: str | None
+    place: str | None = Field(description="Where who acknowledged said to be.")
+    latitude: float | None
+    longitude: float | None
+
+
+class HoldBrief(Out):
+    """What withholds sound, flash and notices of an alarm."""
+
+    id: int
+    kind: str = Field(description="`shelved`, `suppressed` or `out_of_service`.")
+    by: str
+    reason: str
+    until: Instant
 
 
 class AlarmLine(Out):
@@ -167,6 +190,9 @@ class AlarmLine(Out):
     cleared_at: Instant | None
     found_late: bool
     drill: bool
+    signal: State = Field(description="Where the signal stands (ISA-18.2, IEC 62682).")
+    latched: bool = Field(description="Stays on the list until it is reset.")
+    hold: HoldBrief | None = Field(description="Null: it is annunciated.")
     case: CaseOut | None
     allowed_actions: list[str]
 
@@ -180,8 +206,10 @@ class Alarm(AlarmLine):
     episodes: list[Episode]
 
 
-SELECT: Final = """
-    SELECT a.*, e.code AS enterprise, e.name AS enterprise_name, x.code AS device,
+SELECT: Final = f"""
+    SELECT a.*, {BACK_UNSEEN} AS back_unseen, hold.kind AS hold_kind,
+           hold.granted_by AS hold_by, hold.reason AS hold_reason, hold.until AS hold_until,
+           e.code AS enterprise, e.name AS enterprise_name, x.code AS device,
            x.name AS device_name, x.kind, x.location, p.quantity, p.unit,
            h.hazard_unit_id, h.code AS hazard_unit, h.name AS hazard_unit_name,
            c.case_id, c.stage, c.revision, c.stage_due_at, r.definition
@@ -189,13 +217,54 @@ SELECT: Final = """
            JOIN enterprise e ON e.enterprise_id = a.enterprise_id
            JOIN rule_version r ON (r.rule_id, r.version) = (a.rule_id, a.rule_version)
            LEFT JOIN hazard_unit h ON h.hazard_unit_id = x.hazard_unit_id
-           LEFT JOIN disposal_case c ON c.alarm_id = a.alarm_id"""
+           LEFT JOIN disposal_case c ON c.alarm_id = a.alarm_id{HELD}"""
+
+UNDO_WITHIN: Final = timedelta(minutes=1)
+"""So long may who acknowledged take it back."""
+
+ACTS: Final = (
+    ("acknowledge", "alarms.acknowledge", (Event.ACKNOWLEDGE,)),
+    ("unacknowledge", "alarms.acknowledge", (Event.UNACKNOWLEDGE,)),
+    ("reset", "alarms.reset", (Event.RESET, Event.RESET_UNSEEN)),
+    ("shelve", "alarms.shelve", (Event.SHELVE,)),
+    ("unshelve", "alarms.grant", (Event.UNSHELVE,)),
+)
+"""What people may do to a signal, the permission for it, and what then happens to the signal."""
 
 
-def alarm_line(row: dict[str, Any], account: Account) -> AlarmLine:
+def signal_of(row: dict[str, Any]) -> Signal:
+    """The columns of a row of SELECT that a signal's state follows from."""
+    return Signal(
+        active=row["cleared_at"] is None,
+        acknowledged=row["acknowledged_at"] is not None and not row["back_unseen"],
+        latched=row["latched"],
+        hold=None if row["hold_kind"] is None else Hold(row["hold_kind"]),
+    )
+
+
+def allowed_acts(row: dict[str, Any], account: Account, now: datetime) -> list[str]:
+    """What `account` may do to the signal now."""
+    signal = signal_of(row)
+    return [
+        name
+        for name, permission, events in ACTS
+        if account.may(permission)
+        and any(next_state(signal, event) is not None for event in events)
+        and (name != "unacknowledge" or may_undo(row, account, now))
+    ]
+
+
+def may_undo(row: dict[str, Any], account: Account, now: datetime) -> bool:
+    """Whether it was `account` who acknowledged, just now."""
+    at = row["acknowledged_at"]
+    mine = row["acknowledged_by"] == account.username
+    return at is not None and mine and now - at <= UNDO_WITHIN
+
+
+def alarm_line(row: dict[str, Any], account: Account, now: datetime) -> AlarmLine:
     """A row of SELECT as `account` is shown it."""
-    unacknowledged = row["acknowledged_at"] is None
-    may = unacknowledged and account.may("alarms.acknowledge")
+    signal = signal_of(row)
+    seen = row if signal.acknowledged else {}
     due = due_of(row["stage"], row["stage_due_at"])
     return AlarmLine(
         id=row["alarm_id"],
@@ -203,10 +272,10 @@ def alarm_line(row: dict[str, Any], account: Account) -> AlarmLine:
         tier=Tier(row["tier"]).wire,
         tier_now=Tier(row["tier_now"]).wire if row["tier_now"] else None,
         condition="active" if row["cleared_at"] is None else "cleared",
-        acknowledged=not unacknowledged,
-        acknowledged_by=row["acknowledged_by"],
-        acknowledged_at=row["acknowledged_at"],
-        acknowledge_note=row["acknowledge_note"],
+        acknowledged=signal.acknowledged,
+        acknowledged_by=seen.get("acknowledged_by"),
+        acknowledged_at=seen.get("acknowledged_at"),
+        acknowledge_note=seen.get("acknowledge_note"),
         rule=RuleOut(
             id=row["rule_id"],
             version=row["rule_version"],
@@ -240,6 +309,17 @@ def alarm_line(row: dict[str, Any], account: Account) -> AlarmLine:
         cleared_at=row["cleared_at"],
         found_late=row["found_late"],
         drill=row["drill"],
+        signal=state_of(signal),
+        latched=row["latched"],
+        hold=None
+        if row["hold_kind"] is None
+        else HoldBrief(
+            id=row["hold_id"],
+            kind=row["hold_kind"],
+            by=row["hold_by"],
+            reason=row["hold_reason"],
+            until=row["hold_until"],
+        ),
         case=None
         if row["case_id"] is None
         else CaseOut(
@@ -248,7 +328,7 @@ def alarm_line(row: dict[str, Any], account: Account) -> AlarmLine:
             revision=row["revision"],
             due=None if due is None else DueOut(stage=due[0], at=due[1]),
         ),
-        allowed_actions=["acknowledge"] if may else [],
+        allowed_actions=allowed_acts(row, account, now),
     )
 
 
@@ -286,4 +366,7 @@ def episode(row: dict[str, Any]) -> Episode:
         recorded_at=row["recorded_at"],
         actor=row["actor"],
         note=row["note"],
+        place=row["place"],
+        latitude=row["latitude"],
+        longitude=row["longitude"],
     )

@@ -1,4 +1,4 @@
-"""Alarms: history, detail, the snapshot of the live list, and the acknowledgement."""
+"""Alarms: history, detail, and the snapshot of the live list."""
 
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
@@ -8,10 +8,10 @@ import msgspec
 from fastapi import APIRouter, Query, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from hazardloop.alarms.alarm import TIER_BY_NAME, Tier
+from hazardloop.alarms.alarm import TIER_BY_NAME
 from hazardloop.service.api import alarm_queries, lookup
 from hazardloop.service.api.access import Account, Actor, Conn, Now, require
-from hazardloop.service.api.alarm_queries import MOST_OPEN, OPEN_IDS, compact, no_counts
+from hazardloop.service.api.alarm_queries import MOST_OPEN, OPEN_IDS, Counts, compact
 from hazardloop.service.api.alarm_views import (
     ID,
     SELECT,
@@ -24,7 +24,6 @@ from hazardloop.service.api.live_feed import encode
 from hazardloop.service.api.paging import Listing, Paging, listing
 from hazardloop.service.api.problems import Problem, problems
 from hazardloop.service.api.rows import fetch, fetch_one
-from hazardloop.service.api.schema import Body, Text
 from hazardloop.service.database import Connection
 
 router = APIRouter(tags=["alarms"])
@@ -57,6 +56,7 @@ async def list_alarms(
     conn: Conn,
     page: Paging,
     account: Actor,
+    now: Now,
     state: Annotated[
         State | None, Query(description="`open`: active, or with a case that is not closed.")
     ] = None,
@@ -90,9 +90,10 @@ async def list_alarms(
             "at": at,
             "before": before,
             "limit": page.limit + 1,
+            "now": now,
         },
     )
-    lines = [alarm_line(row, account) for row in rows]
+    lines = [alarm_line(row, account, now) for row in rows]
     return listing(lines, page, key=lambda one: (one.raised_at, one.id))
 
 
@@ -177,7 +178,7 @@ async def open_alarms(conn: Conn, now: Now) -> Response:
     between this and the stream; what the stream repeats changes nothing.
     """
     epoch, seq = await alarm_queries.live_position(conn)
-    found = await alarm_queries.open_alarms(conn)
+    found = await alarm_queries.open_alarms(conn, now)
     truncated = len(found) > MOST_OPEN
     snapshot = Snapshot(
         seq=seq,
@@ -211,12 +212,14 @@ class CountsOut(BaseModel):
                         "yellow": {"open": 8, "unacked": 5, "overdue": 0},
                         "blue": {"open": 2, "unacked": 0, "overdue": 0},
                     },
+                    "shelved": 1,
                     "seq": 41,
                 }
             ]
         }
     )
     tiers: dict[TierName, TierCounts]
+    shelved: int = Field(description="Open, but sound and flash are withheld; not in `unacked`.")
     seq: int
 
 
@@ -225,9 +228,8 @@ async def count_alarms(conn: Conn, now: Now, account: Actor) -> CountsOut:
     """Open, unacknowledged and overdue alarms by tier, as the stream's `counts`."""
     _, seq = await alarm_queries.live_position(conn)
     counts = await alarm_queries.counts(conn, now)
-    return CountsOut.model_validate(
-        {"tiers": counts.get(account.enterprise_id) or no_counts(), "seq": seq}
-    )
+    own = counts.get(account.enterprise_id) or Counts()
+    return CountsOut.model_validate({"tiers": own.tiers, "shelved": own.shelved, "seq": seq})
 
 
 @router.get(
@@ -235,87 +237,20 @@ async def count_alarms(conn: Conn, now: Now, account: Actor) -> CountsOut:
     dependencies=[require("alarms.read")],
     responses=problems("not_found"),
 )
-async def get_alarm(alarm_id: UUID, conn: Conn, account: Actor) -> Alarm:
+async def get_alarm(alarm_id: UUID, conn: Conn, account: Actor, now: Now) -> Alarm:
     """One alarm with its limits, its episodes, its case, and what the asker may do now."""
-    return await alarm_by_id(conn, alarm_id, account)
+    return await alarm_by_id(conn, alarm_id, account, now)
 
 
 EPISODES: Final = "SELECT * FROM alarm_change WHERE alarm_id = %(id)s ORDER BY version"
 
 
-async def alarm_by_id(conn: Connection, alarm_id: UUID, account: Account) -> Alarm:
+async def alarm_by_id(conn: Connection, alarm_id: UUID, account: Account, now: datetime) -> Alarm:
     """The alarm as `account` is shown it. Problem not_found."""
-    row = await fetch_one(conn, f"{SELECT} WHERE a.alarm_id = %(id)s", {"id": alarm_id})
+    query = f"{SELECT} WHERE a.alarm_id = %(id)s"
+    row = await fetch_one(conn, query, {"id": alarm_id, "now": now})
     if row is None:
         raise Problem("not_found", f"no alarm {alarm_id} is known here")
     episodes = await fetch(conn, EPISODES, {"id": alarm_id})
-    line = alarm_line(row, account)
+    line = alarm_line(row, account, now)
     return Alarm(**dict(line), episodes=[episode(one) for one in episodes])
-
-
-class AcknowledgeIn(Body):
-    """That a person saw an alarm."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"version": 3, "note": "已电话核实"}]}
-    )
-    version: int | None = Field(
-        default=None,
-        ge=1,
-        le=2**31 - 1,
-        description="What was seen; refused if the tier rose since.",
-    )
-    note: Text | None = None
-
-
-LOCK: Final = """
-    SELECT a.tier, a.acknowledged_at, a.acknowledged_by,
-           (SELECT max(tier) FROM alarm_change
-             WHERE alarm_change.alarm_id = a.alarm_id AND change IN ('raised', 'tier')
-               AND (%(seen)s::int IS NULL OR version <= %(seen)s)) AS tier_seen
-      FROM alarm a WHERE a.alarm_id = %(id)s FOR UPDATE OF a"""
-ACKNOWLEDGE: Final = """
-    WITH seen AS (
-        UPDATE alarm SET acknowledged_at = %(now)s, acknowledged_by = %(by)s,
-               acknowledge_note = %(note)s, version = version + 1
-         WHERE alarm_id = %(id)s RETURNING alarm_id, version, tier_now
-    ) INSERT INTO alarm_change (alarm_id, version, change, tier, changed_at, actor, note)
-      SELECT alarm_id, version, 'acknowledged', tier_now, %(now)s, %(by)s, %(note)s FROM seen"""
-
-
-@router.post(
-    "/alarms/{alarm_id}/acknowledge",
-    dependencies=[require("alarms.acknowledge")],
-    responses=problems("not_found", "changed", "already_acknowledged"),
-)
-async def acknowledge(
-    alarm_id: UUID, body: AcknowledgeIn, conn: Conn, account: Actor, now: Now
-) -> Alarm:
-    """Say that you saw it: it stops flashing for everybody. Handling it goes on by itself.
-
-    409 `changed` with the alarm as `current`: its tier rose above what you saw at `version`.
-    A tier that rises later takes the acknowledgement away again.
-    """
-    row = await fetch_one(conn, LOCK, {"id": alarm_id, "seen": body.version})
-    if row is None:
-        raise Problem("not_found", f"no alarm {alarm_id} is known here")
-    current = await alarm_by_id(conn, alarm_id, account)
-    if row["acknowledged_at"] is not None:
-        raise Problem(
-            "already_acknowledged",
-            f"by {row['acknowledged_by']}",
-            current=current.model_dump(mode="json"),
-        )
-    if row["tier"] > (row["tier_seen"] or 0):
-        raise Problem(
-            "changed",
-            f"the tier rose to {Tier(row['tier']).wire} since version {body.version}",
-            current=current.model_dump(mode="json"),
-        )
-    await conn.execute(
-        ACKNOWLEDGE,
-        {"id": alarm_id, "now": now, "by": account.username, "note": body.note},
-    )
-    acknowledged = await alarm_by_id(conn, alarm_id, account)
-    await conn.execute("SELECT note_live_changes(%s::uuid[])", [[alarm_id]])
-    return acknowledged

@@ -16,7 +16,7 @@ import psycopg_pool
 
 from hazardloop.service import database
 from hazardloop.service.api import alarm_queries
-from hazardloop.service.api.alarm_queries import Counts, no_counts
+from hazardloop.service.api.alarm_queries import Counts
 from hazardloop.service.api.live_feed import Feed, Op, op_of
 from hazardloop.service.database import EVERYTHING, Connection, Pool, request_scope
 from hazardloop.service.errors import DatabaseAbsent
@@ -118,7 +118,10 @@ class Broadcast:
             for client in self._clients:
                 client.feed.start_over(reason, epoch, seq)
         else:
-            ops = [op_of(facts) for facts in await alarm_queries.alarms_by_id(conn, changed)]
+            ops = [
+                op_of(facts)
+                for facts in await alarm_queries.alarms_by_id(conn, changed, self._clock())
+            ]
             for client in self._clients:
                 client.feed.offer(ops, seq)
         self._epoch, self._seq = epoch, seq
@@ -137,7 +140,7 @@ class Broadcast:
         self._ring()
 
     def _counts_for(self, enterprise_id: int | None) -> Counts:
-        return self._counts.get(enterprise_id) or no_counts()
+        return self._counts.get(enterprise_id) or Counts()
 
     def _ring(self) -> None:
         for client in self._clients:
@@ -182,7 +185,8 @@ class Broadcast:
             changed = await alarm_queries.changed_between(conn, after, upto)
             if changed is None:
                 return None
-            return [op_of(facts) for facts in await alarm_queries.alarms_by_id(conn, changed)]
+            found = await alarm_queries.alarms_by_id(conn, changed, self._clock())
+            return [op_of(facts) for facts in found]
 
     async def count_for(self, client: Attached) -> None:
         """Has a new client told the counts as they are now."""
@@ -192,7 +196,7 @@ class Broadcast:
                 self._pool, EVERYTHING if scope is None else str(scope)
             ) as conn:
                 counts = await alarm_queries.counts(conn, self._clock())
-            client.feed.offer_counts(counts.get(scope) or no_counts())
+            client.feed.offer_counts(counts.get(scope) or Counts())
 
     def close(self) -> None:
         """Ends every stream, so that the server can stop."""

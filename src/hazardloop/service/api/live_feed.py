@@ -112,6 +112,8 @@ class Feed:
             self._pending.clear()
             self._bytes = 0
         if self._counts_changed:
-            events.append(event("counts", encode({"tiers": self._counts, "seq": self.told})))
+            assert self._counts is not None
+            said = {"tiers": self._counts.tiers, "shelved": self._counts.shelved, "seq": self.told}
+            events.append(event("counts", encode(said)))
             self._counts_told = self._counts
         return b"".join(events)

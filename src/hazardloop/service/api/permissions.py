@@ -19,6 +19,12 @@ PERMISSIONS: Final[Mapping[str, frozenset[Role]]] = {
     "dead_letters.retry": frozenset({Role.ADMIN, Role.SUPERVISOR, Role.OPERATOR}),
     "alarms.read": EVERYONE,
     "alarms.acknowledge": frozenset({Role.OPERATOR, Role.SUPERVISOR}),
+    "alarms.reset": frozenset({Role.OPERATOR, Role.SUPERVISOR}),
+    "alarms.shelve": frozenset({Role.ENTERPRISE, Role.OPERATOR, Role.SUPERVISOR}),
+    "alarms.grant": frozenset({Role.OPERATOR, Role.SUPERVISOR}),
+    "alarms.suppress": frozenset({Role.SUPERVISOR}),
+    "drills.read": EVERYONE,
+    "drills.announce": frozenset({Role.SUPERVISOR}),
     "cases.read": EVERYONE,
     "cases.step": DISPOSERS,
     "cases.attach": DISPOSERS,
@@ -43,7 +49,8 @@ PERMISSIONS: Final[Mapping[str, frozenset[Role]]] = {
     "notices.resend": frozenset({Role.ADMIN, Role.SUPERVISOR, Role.OPERATOR}),
     "ledger.read": frozenset({Role.AUDITOR, Role.AUTHORITY, Role.SUPERVISOR, Role.ENTERPRISE}),
 }
-"""`cases.step` opens the door; which step who may take then is the table of alarms/lifecycle.py."""
+"""`alarms.shelve` lets ask for it, `alarms.grant` lets it be so (alarms/hold.py).
+`cases.step` opens the door; which step who may take then is the table of alarms/lifecycle.py."""
 
 
 def permissions_of(role: Role) -> tuple[str, ...]:

@@ -67,6 +67,8 @@ CREATE TABLE alarm_hold (
             AND btrim(coalesce(replacement, '')) <> ''))
 );
 ALTER TABLE alarm ADD FOREIGN KEY (hold_id) REFERENCES alarm_hold;
+ALTER TABLE alarm_change ADD COLUMN hold_id bigint REFERENCES alarm_hold;    -- that began or ended with this line
+CREATE INDEX alarm_change_hold ON alarm_change (hold_id) WHERE hold_id IS NOT NULL;
 CREATE UNIQUE INDEX hold_one_of_a_kind ON alarm_hold (kind, device_id, coalesce(point_id, 0), coalesce(rule_id, ''))
     WHERE ended_at IS NULL;
 CREATE INDEX hold_device ON alarm_hold (device_id);
@@ -147,8 +149,8 @@ BEGIN
           FROM judged j WHERE j.alarm_id = a.alarm_id AND j.holds IS DISTINCT FROM j.was
         RETURNING a.alarm_id, a.version, a.tier_now, j.was, j.holds
     ), noted AS (
-        INSERT INTO alarm_change (alarm_id, version, change, tier, changed_at, actor, note)
-        SELECT c.alarm_id, c.version, coalesce(held.kind, 'returned'), c.tier_now, at,
+        INSERT INTO alarm_change (alarm_id, version, change, tier, changed_at, hold_id, actor, note)
+        SELECT c.alarm_id, c.version, coalesce(held.kind, 'returned'), c.tier_now, at, coalesce(c.holds, c.was),
                coalesce(held.granted_by, freed.ended_by, 'system'),
                coalesce(held.reason, freed.ended_why,
                         CASE WHEN freed.until <= at THEN 'timed_out' ELSE 'condition_over' END)
@@ -174,3 +176,100 @@ END $$;
 CREATE TRIGGER latch_stays BEFORE UPDATE ON alarm FOR EACH ROW
     WHEN (NEW.latched AND NOT OLD.latched OR OLD.latched AND NOT NEW.latched AND NEW.cleared_at IS NULL)
     EXECUTE FUNCTION refuse_loose_latch();
+
+-- Drills and proof tests, announced before they begin: what they raise runs the whole chain and is kept
+-- apart from the figures. Nothing marks an alarm afterwards.
+CREATE TABLE drill (
+    drill_id       int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    enterprise_id  int NOT NULL REFERENCES enterprise,
+    kind           text NOT NULL CONSTRAINT drill_kind_known CHECK (kind IN ('drill', 'proof_test')),
+    title          text NOT NULL CONSTRAINT drill_has_a_title CHECK (btrim(title) <> ''),
+    tier           smallint NOT NULL CHECK (tier BETWEEN 1 AND 4),       -- the worst that is announced
+    starts_at      timestamptz NOT NULL,
+    ends_at        timestamptz NOT NULL,
+    announced_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    announced_by   text NOT NULL,
+    cancelled_at   timestamptz,
+    cancelled_by   text,
+    -- Every worker has learned of it by then.
+    CONSTRAINT drill_announced_in_advance CHECK (starts_at >= announced_at + interval '5 seconds'),
+    CONSTRAINT drill_ends_within_a_day CHECK (ends_at > starts_at AND ends_at <= starts_at + interval '24 hours'),
+    CONSTRAINT drill_cancelled_by_someone CHECK ((cancelled_at IS NULL) = (cancelled_by IS NULL)),
+    CONSTRAINT drill_cancelled_before_it_begins CHECK (cancelled_at < starts_at)
+);
+CREATE INDEX drill_ends ON drill (ends_at) WHERE cancelled_at IS NULL;
+
+-- Its scope, as it was announced: a point that is registered later is in no drill.
+CREATE TABLE drill_point (
+    drill_id      int NOT NULL REFERENCES drill,
+    point_id      int NOT NULL REFERENCES point,
+    expected      boolean NOT NULL DEFAULT false,
+    expected_tier smallint CONSTRAINT drill_expected_tier CHECK (expected_tier IS NULL OR (expected AND expected_tier BETWEEN 1 AND 4)),
+    PRIMARY KEY (drill_id, point_id)
+);
+
+ALTER TABLE alarm ADD COLUMN drill_id int REFERENCES drill;
+CREATE INDEX alarm_of_drill ON alarm (drill_id) WHERE drill_id IS NOT NULL;
+
+CREATE TRIGGER never_deleted BEFORE DELETE OR TRUNCATE ON drill FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON drill_point FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+CREATE FUNCTION refuse_rewritten_drill() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'drill %: what was announced stays; it is cancelled before it begins, or held', OLD.drill_id
+          USING ERRCODE = 'check_violation', CONSTRAINT = 'drill_stays';
+END $$;
+CREATE TRIGGER drill_stays BEFORE UPDATE ON drill FOR EACH ROW
+    WHEN (OLD.cancelled_at IS NOT NULL
+          OR to_jsonb(OLD) - '{cancelled_at,cancelled_by}'::text[] IS DISTINCT FROM to_jsonb(NEW) - '{cancelled_at,cancelled_by}'::text[])
+    EXECUTE FUNCTION refuse_rewritten_drill();
+
+-- The scope is written with the announcement, and never widened.
+CREATE FUNCTION refuse_late_scope() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM drill WHERE drill_id = NEW.drill_id
+                      AND xmin::text::bigint = pg_current_xact_id()::text::bigint % 4294967296) THEN
+        RAISE EXCEPTION 'drill %: its scope was announced already', NEW.drill_id
+              USING ERRCODE = 'check_violation', CONSTRAINT = 'drill_scope_stays';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER drill_scope_stays BEFORE INSERT ON drill_point FOR EACH ROW EXECUTE FUNCTION refuse_late_scope();
+
+-- Whether an alarm of this tier, raised then at that point, was announced by that drill.
+CREATE FUNCTION drill_covers(of_drill int, at_point int, raised timestamptz, of_tier int) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM drill d JOIN drill_point p USING (drill_id)
+                    WHERE d.drill_id = of_drill AND p.point_id = at_point AND d.cancelled_at IS NULL
+                      AND raised >= d.starts_at AND raised < d.ends_at
+                      AND of_tier <= coalesce(p.expected_tier, d.tier))
+$$;
+
+-- What no drill announced is real, whoever says otherwise; so is what gets worse than was announced.
+CREATE FUNCTION unmark_what_is_real() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.drill := coalesce(drill_covers(NEW.drill_id, NEW.point_id, NEW.raised_at, NEW.tier), false);
+    RETURN NEW;
+END $$;
+CREATE TRIGGER real_unless_announced BEFORE INSERT ON alarm FOR EACH ROW
+    WHEN (NEW.drill OR NEW.drill_id IS NOT NULL) EXECUTE FUNCTION unmark_what_is_real();
+CREATE TRIGGER real_when_worse BEFORE UPDATE ON alarm FOR EACH ROW
+    WHEN (NEW.drill AND NEW.tier > OLD.tier) EXECUTE FUNCTION unmark_what_is_real();
+CREATE FUNCTION refuse_late_drill() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'alarm %: an alarm is of a drill when it is raised, or never', OLD.alarm_id
+          USING ERRCODE = 'check_violation', CONSTRAINT = 'drill_is_marked_at_raise';
+END $$;
+CREATE TRIGGER drill_is_marked_at_raise BEFORE UPDATE ON alarm FOR EACH ROW
+    WHEN (NEW.drill_id IS DISTINCT FROM OLD.drill_id) EXECUTE FUNCTION refuse_late_drill();
+
+ALTER TABLE drill ENABLE ROW LEVEL SECURITY;
+ALTER TABLE drill_point ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own_enterprise ON drill TO hazardloop_api USING (may_see(enterprise_id));
+CREATE POLICY own_enterprise ON drill_point TO hazardloop_api
+    USING (EXISTS (SELECT FROM drill WHERE drill.drill_id = drill_point.drill_id));
+GRANT SELECT ON drill, drill_point TO hazardloop_api;
+-- When it was announced is the database's to say.
+GRANT INSERT (enterprise_id, kind, title, tier, starts_at, ends_at, announced_by) ON drill TO hazardloop_api;
+GRANT INSERT ON drill_point TO hazardloop_api;
+GRANT UPDATE (cancelled_at, cancelled_by) ON drill TO hazardloop_api;
