@@ -158,7 +158,7 @@ async def test_a_response_is_the_signature_of_both_sides(
 
 
 async def test_a_side_of_several_posts_is_one_side_and_its_alarm_one_alarm(desk: Desk) -> None:
-    await desk.owner.execute("UPDATE device SET tags = '{\"maintenance_unit\": \"维保一队\"}'")
+    await desk.owner.execute('UPDATE device SET tags = \'{"maintenance_unit": "维保一队"}\'')
     case_id = await open_case(desk.owner)
     assert len((await desk.load(case_id)).assignments) == 3
     await desk.take(case_id, Action.SIGN, OFFICER)
