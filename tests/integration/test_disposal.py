@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, errors
 
 from hazardloop.alarms import case_store, disposal
 from hazardloop.alarms.alarm import (
@@ -292,6 +292,28 @@ class TestATierThatRises:
         ]
         (line,) = await desk.rows("SELECT * FROM ledger ORDER BY entry_id DESC LIMIT 1")
         assert (line["action"], line["actor"], line["body"]["tier"]) == ("tighten", "system", "red")
+
+    async def test_asks_for_more_than_the_report_brought(self, desk: Desk) -> None:
+        case_id = await open_case(desk.owner)
+        await desk.bring_to(case_id, Stage.HANDLING)
+        short = {"cause": "法兰泄漏", "measures": "更换垫片"}
+        await desk.take(case_id, Action.SUBMIT, desk.site, **short)
+        alarm_id = (await desk.load(case_id)).alarm_id
+        await self.rise(desk, alarm_id)
+        await clear_signal(desk.owner, [alarm_id], self.LATER)
+        with pytest.raises(StepRefused, match="lacks responsible, funds, deadline, plan"):
+            await desk.take(case_id, Action.CLOSE, OFFICER)
+        closing = (
+            "UPDATE disposal_case SET stage = 'closed', revision = revision + 1,"
+            " closed_by = 'li', closed_at = now(), bypass_permit = '{}'"
+        )
+        with pytest.raises(errors.CheckViolation, match="evidence, also those that rose"):
+            await desk.owner.execute(closing)
+        await desk.attach(case_id)
+        with pytest.raises(errors.CheckViolation, match="red needs responsible"):
+            await desk.owner.execute(closing)
+        await desk.take(case_id, Action.AMEND, desk.site, **REPORT | short)
+        assert (await desk.take(case_id, Action.CLOSE, OFFICER)).stage is Stage.CLOSED
 
     async def test_never_lengthens_one(self, desk: Desk) -> None:
         case_id = await open_case(desk.owner, tier=Tier.ORANGE)

@@ -6,12 +6,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, errors
 
-from hazardloop.alarms import consequences
+from hazardloop.alarms import consequences, hold_store, notice_store
 from hazardloop.alarms.alarm import Action, Stage, Tier
+from hazardloop.alarms.hold import Ending
+from hazardloop.alarms.notices import Notice, NoticeKind, Post
 from hazardloop.service.notification.sending import put_into_messages
-from tests.cases import OFFICER, RAISED_AT, Desk, found_district, open_case
+from tests.cases import OFFICER, RAISED_AT, SUPERVISOR, Desk, found_district, open_case
 
 CONTACTS = """
     INSERT INTO user_account (username, display_name, role, enterprise_id, password_hash)
@@ -88,3 +90,37 @@ async def test_who_has_to_work_on_it_again_is_told_why(desk: Desk) -> None:
     await desk.take(case_id, Action.RETURN, OFFICER, note="照片不清")
     (_, _, last) = await desk.rows("SELECT kind, party, body FROM notice ORDER BY notice_id")
     assert tuple(last.values()) == ("returned", "enterprise", {"note": "照片不清"})
+
+
+async def test_a_notice_does_not_wait_for_who_settles_the_holds_of_its_alarm(desk: Desk) -> None:
+    """Who escalates holds what the worker is about to cancel: waiting would close a ring."""
+    case_id, alarm_id = await opened(desk, tier=Tier.ORANGE)
+    await desk.owner.execute(
+        "INSERT INTO alarm_hold (kind, enterprise_id, device_id, point_id, rule_id, tier, reason,"
+        " asked_at, asked_by, asked_role, granted_at, granted_by, granted_role, until)"
+        " SELECT 'shelved', enterprise_id, device_id, point_id, rule_id, tier, '校准', now(), 'wu',"
+        " 'supervisor', now(), 'wu', 'supervisor', now() + interval '30 minutes' FROM alarm"
+    )
+    settle = "SELECT settle_holds(array_agg(device_id), array_agg(alarm_id), now()) FROM alarm"
+    overdue = Notice(
+        NoticeKind.OVERDUE, case_id, alarm_id, None, Post.ASSIGNEE, Tier.ORANGE, RAISED_AT
+    )
+    async with await AsyncConnection.connect(desk.conninfo) as worker:
+        assert (await (await worker.execute(settle)).fetchone()) == ([alarm_id],)
+        async with desk.owner.transaction():
+            await desk.owner.execute("SET LOCAL lock_timeout = '2s'")
+            assert len(await notice_store.queue(desk.owner, [overdue])) == 1
+        # A person who ends the hold at that moment is the one to be broken off, not the worker.
+        with pytest.raises(errors.LockNotAvailable):
+            await release(desk)
+
+
+async def release(desk: Desk) -> None:
+    """Ends the only hold, or fails; a test that would wait for ever ends, too."""
+    (hold,) = await desk.rows("SELECT hold_id, device_id FROM alarm_hold")
+    async with desk.owner.transaction():
+        await desk.owner.execute("SET LOCAL statement_timeout = '20s'")
+        await hold_store.end(
+            desk.owner, hold["hold_id"], Ending.RELEASED, SUPERVISOR, datetime.now(UTC)
+        )
+        await hold_store.settle(desk.owner, [hold["device_id"]], datetime.now(UTC))

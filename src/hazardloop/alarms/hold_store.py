@@ -1,6 +1,7 @@
 """Holds in PostgreSQL; the caller owns the transaction.
 
-Locks are taken in one order everywhere: alarm, hold, case, live counter.
+Locks are taken in one order everywhere: alarm, hold, case, live counter. People's acts on a hold
+cannot know its alarms beforehand, so they give way (`case_store.GIVE_WAY`).
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from psycopg.rows import class_row
 
 from hazardloop.alarms import jobs, ledger_store
 from hazardloop.alarms.alarm import Actor, Tier
-from hazardloop.alarms.case_store import Connection
+from hazardloop.alarms.case_store import GIVE_WAY, Connection
 from hazardloop.alarms.errors import HoldRefused, HoldUnknown
 from hazardloop.alarms.hold import Ending, Wish, needs_another, refuse_grant
 from hazardloop.alarms.ledger_store import Act
@@ -77,6 +78,7 @@ async def ask(
     conn: Connection, wish: Wish, scope: Scope, permit: Permit, actor: Actor, now: datetime
 ) -> HoldRow:
     """The hold; in force at once where `actor` may grant it alone, else somebody has to."""
+    await conn.execute(GIVE_WAY)
     alone = not needs_another(actor, wish.tier)
     parameters = {name: getattr(scope, name) for name in Scope.__slots__} | {
         "kind": wish.kind,
@@ -108,6 +110,7 @@ GRANT: Final = f"""
 
 async def grant(conn: Connection, hold_id: int, actor: Actor, now: datetime) -> HoldRow:
     """The hold, in force from now. HoldUnknown, HoldRefused: granted or over; HoldForbidden."""
+    await conn.execute(GIVE_WAY)
     hold = await load(conn, hold_id)
     refuse_grant(actor, hold.asked_by, _tier(hold))
     granted = await _one(
@@ -135,6 +138,7 @@ async def end(
     note: str | None = None,
 ) -> HoldRow:
     """The hold, over from now. HoldUnknown; HoldRefused: it was over before."""
+    await conn.execute(GIVE_WAY)
     hold = await load(conn, hold_id)
     parameters = {"hold_id": hold_id, "now": now, "by": actor.username, "why": why, "note": note}
     ended = await _one(conn, END, parameters)
@@ -192,8 +196,10 @@ async def end_overtaken(
 DUE: Final = f"""
     SELECT {_COLUMNS} FROM alarm_hold
      WHERE ended_at IS NULL AND until <= %(now)s ORDER BY until, hold_id LIMIT %(most)s"""
+# Not FOR UPDATE, here and in settle_holds: whoever only points at an alarm (a notice, a line of the
+# ledger) must not wait for who holds it, and perhaps waits for them.
 HOLD_ALARMS: Final = """
-    SELECT alarm_id FROM alarm WHERE hold_id = %(hold_id)s ORDER BY alarm_id FOR UPDATE"""
+    SELECT alarm_id FROM alarm WHERE hold_id = %(hold_id)s ORDER BY alarm_id FOR NO KEY UPDATE"""
 END_DUE: Final = f"""
     UPDATE alarm_hold SET ended_at = %(now)s, ended_by = '{SYSTEM}', ended_why = %(why)s
      WHERE hold_id = %(hold_id)s AND ended_at IS NULL AND until <= %(now)s"""

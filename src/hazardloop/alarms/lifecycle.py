@@ -174,6 +174,16 @@ def _signal_rests_or_permit(case: Case, actor: Actor, now: datetime) -> str | No
     return None
 
 
+def _report_fits_the_tier(case: Case, actor: Actor, now: datetime) -> str | None:
+    """A tier that rose after the report asks for what the report did not have to bring."""
+    lacking = [name for name in FIVE if not str(getattr(case, name) or "").strip()]
+    if case.tier is Tier.RED and lacking:
+        return f"it is red by now and its report lacks {', '.join(lacking)}: amend or return it"
+    if case.tier >= Tier.ORANGE and case.evidence == 0:
+        return f"it is {case.tier.wire} by now and has no evidence: attach some"
+    return None
+
+
 def _leads_itself(case: Case, actor: Actor, now: datetime) -> str | None:
     if case.lead_case_id is not None:
         return f"it is handled under case {case.lead_case_id}: take the step there"
@@ -203,7 +213,12 @@ STANDING: Final[Mapping[Action, tuple[Standing, ...]]] = {
     Action.HANDLE: (_leads_itself,),
     Action.SUBMIT: (_leads_itself,),
     Action.RETURN: (_leads_itself, _reviewer_handled_nothing),
-    Action.CLOSE: (_leads_itself, _reviewer_handled_nothing, _signal_rests_or_permit),
+    Action.CLOSE: (
+        _leads_itself,
+        _reviewer_handled_nothing,
+        _signal_rests_or_permit,
+        _report_fits_the_tier,
+    ),
     Action.REOPEN: (_leads_itself,),
     Action.TICK: (_has_checks,),
     Action.UNTICK: (_has_checks, _in_time_to_change),

@@ -369,7 +369,7 @@ async def test_a_link_opens_one_case_once_and_only_a_button_does_anything(
             path: (await client.get("/api/v1" + path)).status_code
             for path in (
                 f"/cases/{case_id}", f"/cases/{case_id_of(other)}", "/cases", "/alarms/open",
-                "/contacts", "/me", "/notifications",
+                "/contacts", "/me", "/notifications", f"/cases/{case_id}/related",
             )
         }  # fmt: skip
         assert [path for path, status in reached.items() if status == 200] == [
@@ -377,6 +377,9 @@ async def test_a_link_opens_one_case_once_and_only_a_button_does_anything(
             "/me",
         ]
         assert set(reached.values()) == {200, 403}
+        joining = {"revision": 4, "members": [{"id": str(case_id_of(other)), "revision": 2}]}
+        merged = await client.post(f"/api/v1/cases/{case_id}/merge", json=joining)
+        assert merged.json()["detail"] == f"this session is for case {case_id} alone"
         assert (
             await client.post("/api/v1/auth/link" + second[2:] + "/exchange")
         ).status_code == 410

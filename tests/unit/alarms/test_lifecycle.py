@@ -265,6 +265,20 @@ def test_an_active_signal_keeps_its_case_open_unless_a_supervisor_permits() -> N
     assert not reopened.bypass_permit, "a permit was for one closing"
 
 
+def test_a_tier_that_rose_after_the_report_is_not_closed_with_the_report_of_a_lower_one() -> None:
+    case = take(case_at(Stage.HANDLING), Action.SUBMIT, SITE, cause="法兰泄漏", measures="更换垫片")
+    risen = replace(case, tier=Tier.RED)
+    assert Action.CLOSE not in allowed_actions(risen, OFFICER, NOW)
+    with pytest.raises(StepRefused, match="lacks responsible, funds, deadline, plan"):
+        take(risen, Action.CLOSE, OFFICER)
+    five = {name: FULL[name] for name in ("responsible", "funds", "deadline", "plan")}
+    amended = take(risen, Action.AMEND, SITE, **five)
+    with pytest.raises(StepRefused, match="no evidence"):
+        take(amended, Action.CLOSE, OFFICER)
+    assert take(replace(amended, evidence=1), Action.CLOSE, OFFICER).stage is Stage.CLOSED
+    assert take(case, Action.CLOSE, OFFICER).stage is Stage.CLOSED
+
+
 @pytest.mark.parametrize("actor", [SITE, OFFICER, OPERATOR])
 def test_nobody_but_a_supervisor_permits(actor: Actor) -> None:
     with pytest.raises(StepForbidden, match="granted by a supervisor"):

@@ -71,18 +71,19 @@ Conn = Annotated[Connection, Depends(request_transaction, scope="function")]
 class Permitted:
     """The check of one permission, kept findable so that a route without one is noticed."""
 
-    def __init__(self, permission: str | None) -> None:
+    def __init__(self, permission: str | None, *, further_cases: bool = False) -> None:
         if permission is not None and permission not in PERMISSIONS:
             raise LookupError(f"no permission is called {permission!r}")
         self.permission = permission
         self.own = permission == "session.own"
+        self.further_cases = further_cases
 
     async def __call__(self, account: Actor, request: Request) -> Account:
         """`account`, if its role has the permission; Problem forbidden otherwise.
 
         A session that a link opened reaches the addresses of its case, and its own end.
         """
-        at = request.path_params.get("case_id")
+        at = None if self.further_cases else request.path_params.get("case_id")
         if account.case_id is not None and at != str(account.case_id) and not self.own:
             raise Problem("forbidden", f"this session is for case {account.case_id} alone")
         if self.permission is None or not account.may(self.permission):
@@ -102,9 +103,12 @@ class Public(Permitted):
         """Anyone."""
 
 
-def require(permission: str) -> Any:
-    """For a route's `dependencies`: only accounts whose role has `permission`."""
-    return Depends(Permitted(permission))
+def require(permission: str, *, further_cases: bool = False) -> Any:
+    """For a route's `dependencies`: only accounts whose role has `permission`.
+
+    `further_cases`: it reaches cases beside that of its address, so it is for no session of one.
+    """
+    return Depends(Permitted(permission, further_cases=further_cases))
 
 
 def public() -> Any:

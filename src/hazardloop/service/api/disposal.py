@@ -115,7 +115,7 @@ async def post_step(
 
 @router.get(
     "/cases/{case_id}/related",
-    dependencies=[require("cases.read")],
+    dependencies=[require("cases.read", further_cases=True)],
     responses=problems("not_found"),
 )
 async def list_related(case_id: UUID, conn: Conn, actor: Actor, now: Now) -> RelatedList:
@@ -126,7 +126,7 @@ async def list_related(case_id: UUID, conn: Conn, actor: Actor, now: Now) -> Rel
 @router.post(
     "/cases/{case_id}/merge",
     status_code=201,
-    dependencies=[require("cases.step")],
+    dependencies=[require("cases.step", further_cases=True)],
     responses=problems("forbidden", "not_found", "step_refused", "overtaken"),
 )
 async def merge_cases(
@@ -147,7 +147,7 @@ async def merge_cases(
 @router.post(
     "/cases/{case_id}/split",
     status_code=201,
-    dependencies=[require("cases.step")],
+    dependencies=[require("cases.step", further_cases=True)],
     responses=problems("forbidden", "not_found", "step_refused", "overtaken"),
 )
 async def split_cases(

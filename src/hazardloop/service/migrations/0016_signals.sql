@@ -137,7 +137,7 @@ BEGIN
         SELECT a.alarm_id FROM alarm a
          WHERE (a.device_id = ANY (device_ids) AND (a.cleared_at IS NULL OR a.latched OR a.hold_id IS NOT NULL))
             OR (a.alarm_id = ANY (alarm_ids) AND (a.cleared_at IS NULL OR a.latched OR a.acknowledged_at IS NULL))
-         ORDER BY a.alarm_id FOR UPDATE
+         ORDER BY a.alarm_id FOR NO KEY UPDATE
     ), judged AS (
         SELECT a.alarm_id, a.hold_id AS was, hold_of(a, at) AS holds FROM alarm a JOIN locked USING (alarm_id)
     ), changed AS (

@@ -333,6 +333,11 @@ BEGIN
         WHEN 'submitted to closed' THEN
             IF is_now.closed_by IS NULL OR is_now.closed_by = ANY (is_now.handlers) THEN
                 RETURN 'it is closed by somebody who did not handle it';
+            ELSIF of_alarm.tier >= 3 AND NOT EXISTS (SELECT FROM evidence WHERE case_id IN (is_now.case_id, is_now.lead_case_id)) THEN
+                RETURN 'red and orange need evidence, also those that rose after the report';
+            ELSIF of_alarm.tier = 4 AND (coalesce(btrim(is_now.responsible), '') = '' OR coalesce(btrim(is_now.funds), '') = ''
+                                         OR is_now.deadline IS NULL OR coalesce(btrim(is_now.plan), '') = '') THEN
+                RETURN 'red needs responsible, measures, funds, deadline and plan, also where it rose after the report';
             ELSIF is_now.bypass_permit IS NOT NULL THEN
                 RETURN NULL;
             ELSIF of_alarm.cleared_at IS NULL THEN
