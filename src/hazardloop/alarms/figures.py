@@ -22,7 +22,7 @@ FORMULA: Final = (
 )
 
 RESPONSE_FORMULA: Final = (
-    "responded = dispatched to both sides and signed by both within 30 minutes of dispatch;"
+    "responded = dispatched to both sides and signed by every post of both within 30 minutes;"
     " response_rate = responded / raised, floored to 4 places: who has not signed has not"
     " responded. verified_30 = verified on site within 30 minutes of dispatch. Times are seconds"
     " from dispatch to the first signature, verification and report, and to the last close; p50"

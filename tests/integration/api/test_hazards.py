@@ -37,6 +37,9 @@ async def test_an_alarm_becomes_a_hazard_and_is_cleared_to_zero(api: World) -> N
     again = await operator.post("/hazards", json=found)
     assert (again.status_code, again.json()["type"].rpartition(":")[2]) == (409, "exists")
     assert (await ent2.get(f"/hazards/{one['id']}")).status_code == 404
+    stray = {"enterprise": "E2", "hazard_unit": "HU-1", "origin": "report"}
+    elsewhere = await operator.post("/hazards", json=stray | {"grade": "general", "title": "堵塞"})
+    assert (elsewhere.status_code, "another enterprise's" in elsewhere.text) == (404, True)
 
     one = await act(authority, one, "register")
     refused = await ent1.post(

@@ -347,6 +347,8 @@ async def get_members(
         raise Problem("invalid", f"figure: {figure!r} is none of {', '.join(FIGURES)}")
     if (key is None) != (wanted.group_by is None):
         raise Problem("invalid", "key: it goes with group_by, and group_by with it")
+    if page.after and [type(part) for part in page.after] != [int, str]:
+        raise Problem("bad_request", "this cursor is none that this list gave")
     facts, enterprises = await facts_asked(conn, wanted)
     keep = FIGURES[figure](facts)
     if wanted.group_by is not None:

@@ -153,15 +153,25 @@ async def add_hazard(body: HazardIn, conn: Conn, account: Actor, now: Now) -> Ha
     return await get_hazard(hazard_id, conn, account, now)
 
 
+OF_UNIT: Final = "SELECT enterprise_id FROM hazard_unit WHERE hazard_unit_id = %(unit)s"
+
+
 async def _whereabouts(conn: Connection, body: HazardIn) -> tuple[int, int | None]:
     """Enterprise and unit. Problem not_found: one of them is not known here."""
-    unit = body.hazard_unit and await lookup.hazard_unit_id(conn, body.hazard_unit)
     if body.alarm is None:
-        return await lookup.enterprise_id(conn, body.enterprise or ""), unit or None
-    row = await fetch_one(conn, OF_ALARM, {"alarm": body.alarm})
-    if row is None:
-        raise Problem("not_found", f"no alarm {body.alarm} is known here")
-    return row["enterprise_id"], unit or row["hazard_unit_id"]
+        found = {"enterprise_id": await lookup.enterprise_id(conn, body.enterprise or "")}
+    else:
+        row = await fetch_one(conn, OF_ALARM, {"alarm": body.alarm})
+        if row is None:
+            raise Problem("not_found", f"no alarm {body.alarm} is known here")
+        found = row
+    if not body.hazard_unit:
+        return found["enterprise_id"], found.get("hazard_unit_id")
+    unit = await lookup.hazard_unit_id(conn, body.hazard_unit)
+    home = await fetch_one(conn, OF_UNIT, {"unit": unit})
+    if home is None or home["enterprise_id"] != found["enterprise_id"]:
+        raise Problem("not_found", f"hazard unit {body.hazard_unit} is another enterprise's")
+    return found["enterprise_id"], unit
 
 
 @router.post(
@@ -236,7 +246,7 @@ async def export_hazards(
 def _cell(value: Any) -> str:
     """A cell that no spreadsheet takes for a formula."""
     text = "" if value is None else str(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 FIGURES: Final = """
