@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import aiomqtt
 import psycopg
 
-from hazardloop.service import database, database_roles
+from hazardloop.service import database, database_roles, evidence
 from hazardloop.service.embedded import nats, postgres
 from hazardloop.service.embedded.home import require_room
 from hazardloop.service.embedded.installation import running_settings
@@ -118,6 +118,21 @@ async def check_ledger(settings: Settings) -> str:
     return f"the role {role} can only add to it"
 
 
+async def check_evidence(settings: Settings) -> str:
+    """Whether every file of evidence is there as it was kept; reads them all."""
+    if not settings.database_url:
+        return "none is kept yet"
+    async with await database.connect(settings.database_url, "doctor") as connection:
+        await database.require_schema(connection)
+        wrong = await evidence.missing_or_changed(connection, evidence.shelf_of(settings))
+    if wrong:
+        raise ServiceError(
+            f"{len(wrong)} files are not as they were kept: {next(iter(wrong.values()))};"
+            " bring them back from a backup, each is named by its hash"
+        )
+    return "every file is as it was kept"
+
+
 async def check_broker(settings: Settings) -> str:
     """Whether the broker lets us in with the settings' user and password."""
     if not settings.database_url and "mqtt_url" not in settings.model_fields_set:
@@ -200,6 +215,7 @@ CHECKS: Final[dict[str, Check]] = {
     "schema": check_schema,
     "store": check_store,
     "ledger": check_ledger,
+    "evidence": check_evidence,
     "broker": check_broker,
     "certificate": check_certificate,
     "nats": check_nats,
