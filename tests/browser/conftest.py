@@ -155,6 +155,7 @@ def people(database: str) -> None:
     worlds.register(database, devices)
     stored = hash_password(PASSWORD)
     with psycopg.connect(database) as connection:
+        connection.execute("UPDATE case_policy SET rest = '0'")
         for username, role in PEOPLE.items():
             connection.execute(
                 """INSERT INTO user_account (username, display_name, role, enterprise_id,

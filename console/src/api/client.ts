@@ -86,6 +86,9 @@ export const acknowledge = (id: string, version: number, note?: string) =>
   ask<Alarm>("POST", `/alarms/${encodeURIComponent(id)}/acknowledge`, {
     body: note ? { version, note } : { version },
   });
+/** Lets go of the latch of an alarm that is normal again; `unseen` acknowledges it with that. */
+export const resetLatch = (id: string, unseen: boolean) =>
+  ask<Alarm>("POST", `/alarms/${encodeURIComponent(id)}/reset`, { body: { acknowledge: unseen } });
 
 export const oneCase = (id: string) => ask<Case>("GET", `/cases/${encodeURIComponent(id)}`);
 export const takeStep = (id: string, step: Record<string, unknown>) =>
