@@ -1,7 +1,8 @@
 """Cases handled together: which belong together, and steps that a lead takes for its members.
 
-A member keeps its own row, verdict, charges and clocks. It stands at the stage of its lead because
-each step of the lead is taken on it, too, guards and all; so nothing is closed by being merged.
+A member keeps its own row, verdict and charges; its clocks rest while it has a lead. It stands at
+the stage of its lead because each step of the lead is taken on it, too, guards and all; so nothing
+is closed by being merged.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

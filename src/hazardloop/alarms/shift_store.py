@@ -14,7 +14,8 @@ from hazardloop.alarms.case_store import Connection
 LISTED: Final = 500
 """Most items of each list on a sheet; how many there were in all stands beside it."""
 
-# Each list in the order in which it is talked through: the worst and the longest first.
+# Each list in the order in which it is talked through: the worst and the longest first. Of alarms
+# only those that are active or still handled, however many there ever were.
 SNAPSHOT: Final = """
     WITH open_alarm AS (
         SELECT a.alarm_id AS id, a.tier, e.code AS enterprise, x.code || '.' || p.quantity AS point,
@@ -22,7 +23,8 @@ SNAPSHOT: Final = """
                hold_of(a, %(now)s) AS hold_id
           FROM alarm a JOIN enterprise e USING (enterprise_id)
                JOIN device x USING (device_id) JOIN point p USING (point_id)
-         WHERE a.cleared_at IS NULL OR a.acknowledged_at IS NULL
+         WHERE a.alarm_id IN (SELECT alarm_id FROM alarm WHERE cleared_at IS NULL
+                              UNION SELECT alarm_id FROM disposal_case WHERE stage <> 'closed')
     ), listed (name, item, worst, since) AS (
         SELECT 'open_alarms', to_jsonb(o), o.tier, o.raised_at FROM open_alarm o
          WHERE o.cleared_at IS NULL

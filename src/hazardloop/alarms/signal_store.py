@@ -16,7 +16,7 @@ RE_ALARM: Final = """
         SELECT alarm_id FROM alarm a JOIN patience p
                ON (p.rule_id, p.version) = (a.rule_id, a.rule_version)
          WHERE cleared_at IS NULL AND hold_id IS NULL AND acknowledged_at <= %(now)s - lasts
-         ORDER BY alarm_id FOR UPDATE OF a
+         ORDER BY alarm_id FOR NO KEY UPDATE OF a
     ), sounded AS (
         UPDATE alarm a SET acknowledged_at = NULL, acknowledged_by = NULL, acknowledge_note = NULL,
                version = version + 1

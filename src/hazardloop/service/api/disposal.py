@@ -134,7 +134,7 @@ async def merge_cases(
 ) -> CaseWithSteps:
     """Handle other cases under this one: each step here is taken on every one of them, too.
 
-    A member keeps its alarm, verdict, charges and clocks, counts in every figure as before, and is
+    A member keeps its alarm, verdict and charges, counts in every figure as before, and is
     closed only with its lead, by the same guards. All must stand at the same stage with the same
     receipts, of one enterprise.
     """

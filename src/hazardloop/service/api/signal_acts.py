@@ -79,7 +79,7 @@ class ResetIn(Body):
     )
 
 
-LOCK: Final = "SELECT FROM alarm WHERE alarm_id = %(id)s FOR UPDATE"
+LOCK: Final = "SELECT FROM alarm WHERE alarm_id = %(id)s FOR NO KEY UPDATE"
 TIER_SEEN: Final = """
     SELECT max(tier) FROM alarm_change
      WHERE alarm_id = %(id)s AND change IN ('raised', 'tier')
