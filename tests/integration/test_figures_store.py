@@ -235,3 +235,30 @@ async def test_what_changes_after_packing_is_counted_at_once_and_packed_the_next
     # Another life of the counter (a restored database): blocks are not believed.
     await desk.owner.execute("UPDATE live_counter SET epoch = gen_random_uuid()")
     assert await figure_store.pack(desk.owner) == 2
+
+
+SAID = """
+    INSERT INTO alarm_change (alarm_id, version, change, tier, changed_at, actor)
+    VALUES (%s, %s, %s, 2, %s, %s)"""
+
+
+async def test_the_first_acknowledgement_that_stands_is_counted_whatever_sounds_again(
+    desk: Desk,
+) -> None:
+    case_id = await open_case(desk.owner)
+    alarm_id = (await desk.load(case_id)).alarm_id
+    history = (
+        ("acknowledged", 1, "chen"),
+        ("unacknowledged", 2, "chen"),
+        ("acknowledged", 3, "zhao"),
+        ("re_alarmed", 9, None),
+        ("acknowledged", 10, "chen"),
+    )
+    for version, (change, minute, actor) in enumerate(history, start=10):
+        at = RAISED_AT + timedelta(minutes=minute)
+        await desk.owner.execute(SAID, [alarm_id, version, change, at, actor])
+    await desk.owner.execute("SELECT note_live_changes(%s::uuid[])", [[alarm_id]])
+    by = await handled_by(desk, GroupBy.OPERATOR)
+    assert {key: one["raised"] for key, one in by.items()} == {"zhao": 1}
+    found = await facts(desk)
+    assert found.column("acknowledged").tolist() == [180.0]

@@ -26,12 +26,13 @@ Key: TypeAlias = tuple[date, int]
 ALARMS_AT_ONCE: Final = 20_000
 """So many are packed in one transaction."""
 
-# From the alarm outwards and by LEFT JOIN: nothing that is done to a case, a device or a person
+# The first acknowledgement that was not taken back counts, whatever sounded again afterwards. From
+# the alarm outwards and by LEFT JOIN: nothing that is done to a case, a device or a person
 # takes an alarm out of the denominator. A side of several posts has signed once all of them have.
 # Duties are late where a line of the ledger says so.
 RAW: Final = f"""
     SELECT a.alarm_id, (extract(epoch FROM a.raised_at) * 1e6)::bigint, a.enterprise_id,
-           a.raised_area, a.raised_kind, coalesce(a.acknowledged_by, ''), a.tier,
+           a.raised_area, a.raised_kind, coalesce(seen.actor, ''), a.tier,
            coalesce(c.verdict, ''),
            least(c.returned, 255), least(c.reopened, 255),
            CASE WHEN a.drill THEN {Mark.DRILL:d} ELSE 0 END
@@ -47,7 +48,7 @@ RAW: Final = f"""
            extract(epoch FROM l.verified_at - c.opened_at)::float8,
            extract(epoch FROM l.submitted_at - c.opened_at)::float8,
            extract(epoch FROM l.closed_at - c.opened_at)::float8,
-           extract(epoch FROM a.acknowledged_at - c.opened_at)::float8
+           extract(epoch FROM seen.changed_at - c.opened_at)::float8
       FROM alarm a LEFT JOIN disposal_case c ON c.alarm_id = a.alarm_id
            LEFT JOIN LATERAL (
                SELECT max(signed_at) FILTER (WHERE party = 'enterprise' AND whole) AS enterprise_at,
@@ -70,6 +71,16 @@ RAW: Final = f"""
                  FROM ledger, LATERAL (SELECT body ->> 'fulfilled' AS duty,
                                               (body ->> 'late')::boolean AS late) AS clock
                 WHERE ledger.case_id = c.case_id) l ON true
+           LEFT JOIN LATERAL (
+               SELECT changed_at, actor FROM alarm_change one
+                WHERE alarm_id = a.alarm_id AND change = 'acknowledged'
+                  AND NOT EXISTS (SELECT FROM alarm_change next
+                                   WHERE next.alarm_id = one.alarm_id
+                                     AND next.change = 'unacknowledged'
+                                     AND next.version = (SELECT min(version) FROM alarm_change
+                                                          WHERE alarm_change.alarm_id = one.alarm_id
+                                                            AND version > one.version))
+                ORDER BY version LIMIT 1) seen ON true
      WHERE a.alarm_id = ANY (%(alarm_ids)s::uuid[])"""
 
 PROGRESS: Final = """

@@ -108,7 +108,7 @@ class GroupBy(StrEnum):
     KIND = "kind"
     TIER = "tier"
     OPERATOR = "operator"
-    """Who acknowledged the alarm; empty: nobody has."""
+    """Who acknowledged the alarm first; empty: nobody has."""
 
 
 @dataclass(frozen=True, slots=True)
