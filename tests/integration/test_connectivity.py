@@ -76,6 +76,7 @@ async def test_slots_are_counted_as_a_loop_over_the_readings_counts_them(
             " JOIN device USING (device_id) ORDER BY 1, 2"
         )
         assert await found.fetchall() == expected(courses, known_to)
+        await conn.execute("UPDATE device_day SET until = until - interval '1 hour'")
         await connectivity.tally(conn, what, keep_days=1)
 
 

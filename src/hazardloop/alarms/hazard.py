@@ -71,8 +71,6 @@ class Regime(StrEnum):
 
 
 ALL_REGIMES: Final = tuple(Regime)
-FIRE_REGIMES: Final = (Regime.DISPATCH, Regime.LEDGER, Regime.CLOSE_OUT, Regime.CLEAR_TO_ZERO)
-"""一单四制 of fire plans; which four they are is a house reading, as everything here a default."""
 
 RECHECK_AFTER: Final = timedelta(days=30)
 """House; a district sets its own day with the closing."""

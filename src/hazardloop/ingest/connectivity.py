@@ -15,6 +15,9 @@ IN_SERVICE: Final = "in_service"
 OF_ITSELF: Final = frozenset({IN_SERVICE, "fault", "battery", "tamper"})
 """What devices say of themselves: it shows that they live, not that they can see the hazard."""
 
+COUNT_AFTER: Final = timedelta(minutes=10)
+"""A day is counted again once so much more of it is known: every device's minutes are read."""
+
 SILENT_AFTER: Final = 3
 """So many expected intervals make a slot; house, as in the default rules on silence."""
 
@@ -60,7 +63,8 @@ TALLY: Final = """
 KNOWN_TO: Final = """
     SELECT least(readings_rolled_to(), date_trunc('minute', now()) - interval '1 minute')"""
 
-LAST: Final = "SELECT max(day) FROM device_day"
+LAST: Final = """
+    SELECT max(day), max(until) FROM device_day WHERE day = (SELECT max(day) FROM device_day)"""
 
 FORGET: Final = "DELETE FROM device_day WHERE day < %(before)s"
 
@@ -97,9 +101,11 @@ async def tally(connection: Connection, what: Watched, keep_days: int) -> date |
 
     None: another clerk is at it, or nothing is known yet. Each day is a transaction.
     """
-    (last,) = await _row(connection, LAST)
+    last, counted_to = await _row(connection, LAST)
     (known_to,) = await _row(connection, KNOWN_TO)
     today: date = known_to.astimezone(UTC).date()
+    if counted_to is not None and known_to - counted_to < COUNT_AFTER:
+        return today
     # The day before once more: what came late is in its sums by now.
     for nth in range((today - min(last or today, today)).days + 1, -1, -1):
         async with connection.transaction():

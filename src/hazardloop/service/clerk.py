@@ -94,12 +94,13 @@ async def _keep_house(settings: Settings, stop: asyncio.Event) -> None:
 async def _keep_rollups(settings: Settings) -> None:
     """Sums up readings, packs figures, drops what is old; may take minutes: beside chores."""
     database = SteadyConnection(settings.database_url, "clerk-rollups")
+    what = watched_quantities(settings)
     try:
         while True:
             began = time.monotonic()
             await database(rollups.roll)
             await database(figure_store.pack)
-            await database(lambda connection: count_devices(connection, settings))
+            await database(lambda found: connectivity.tally(found, what, settings.hour_days))
             await database(lambda connection: freeze_due(connection, datetime.now(UTC)))
             dropped = await database(lambda connection: tend_readings(connection, settings))
             took_s = time.monotonic() - began
@@ -110,12 +111,11 @@ async def _keep_rollups(settings: Settings) -> None:
         await database.close()
 
 
-async def count_devices(connection: Connection, settings: Settings) -> None:
-    """Counts which devices reported, as far as their readings are summed up."""
+def watched_quantities(settings: Settings) -> connectivity.Watched:
+    """What of each kind of device of this site a rule looks at, and how often it reports."""
     catalog = known_kinds(settings)
     looked_at = ((rule.device_kind, rule.quantity) for rule in catalogue_rules(catalog))
-    what = connectivity.watched(catalog, looked_at)
-    await connectivity.tally(connection, what, settings.hour_days)
+    return connectivity.watched(catalog, looked_at)
 
 
 async def tend_readings(connection: Connection, settings: Settings) -> int:

@@ -41,7 +41,8 @@ CREATE UNIQUE INDEX hazard_alarm ON hazard (alarm_id);
 CREATE INDEX hazard_open ON hazard (enterprise_id, found_at) WHERE station <> 'closed';
 CREATE INDEX hazard_recheck ON hazard (recheck_due) WHERE recheck_due IS NOT NULL;
 
--- Which regimes a sector asks for; of one that is not here all five.
+-- Which regimes a sector asks for; of one that is not here all five. Which four fire asks for is a
+-- house reading.
 CREATE TABLE hazard_regime (
     sector  text PRIMARY KEY,
     regimes text[] NOT NULL CONSTRAINT regimes_known CHECK
