@@ -10,6 +10,8 @@ from typing import Any
 
 import httpx
 import psycopg
+import psycopg.conninfo
+import psycopg.sql
 import pytest
 from fastapi import FastAPI
 
@@ -302,3 +304,30 @@ async def test_a_stream_without_a_session_is_refused(server: Server) -> None:
     async with httpx.AsyncClient(base_url=server.url) as client:
         answer = await client.get("/api/v1/stream")
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+
+
+async def test_an_api_starts_once_a_database_that_is_slow_to_let_it_in_does(
+    postgres: str, database: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = psycopg.conninfo.conninfo_to_dict(database)["dbname"]
+    open_for_all = psycopg.sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+    app = create_app(Settings(database_url=database, home=tmp_path / "home"))
+    async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as server:
+
+        async def let_in(whether: bool) -> None:
+            await server.execute(open_for_all.format(psycopg.sql.Identifier(name), whether))
+
+        async def start_and_end() -> None:
+            async with app.router.lifespan_context(app):
+                pass
+
+        await let_in(False)
+        starting = asyncio.create_task(start_and_end())
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while "live stream waits for the database" not in caplog.messages:
+                    assert not starting.done()
+                    await asyncio.wait({starting}, timeout=0.1)
+        finally:
+            await let_in(True)
+        await starting

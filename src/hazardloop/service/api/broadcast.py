@@ -31,6 +31,8 @@ OVERDUE_S: Final = 5.0
 """Cases become overdue by time alone, so counts are taken this often in any case."""
 LISTEN_S: Final = 1.0
 """A notification that got lost is made up for after this long."""
+START_PATIENCE_S: Final = 30.0
+"""A busy server may take seconds to accept a connection: that is no reason to give up a start."""
 MOST_RESUMED: Final = 50_000
 """Changes that a client may have missed and still resume."""
 ABSENT: Final = (psycopg.OperationalError, psycopg_pool.PoolTimeout, DatabaseAbsent, OSError)
@@ -75,9 +77,20 @@ class Broadcast:
         return time.monotonic() - self._confirmed_at
 
     async def start(self) -> None:
-        """Takes the present position; what comes after it will be told."""
-        async with request_scope(self._pool, EVERYTHING) as conn:
-            self._epoch, self._seq = await alarm_queries.live_position(conn)
+        """Takes the present position; what comes after it will be told.
+
+        A database that is slow to let us in is waited for; what it said last is raised in the end.
+        """
+        until = time.monotonic() + START_PATIENCE_S
+        while self._epoch is None:
+            try:
+                async with request_scope(self._pool, EVERYTHING) as conn:
+                    self._epoch, self._seq = await alarm_queries.live_position(conn)
+            except ABSENT as error:
+                if time.monotonic() >= until:
+                    raise
+                log.warning("live stream waits for the database", extra={"reason": str(error)})
+                await asyncio.sleep(BATCH_S)
         self._confirmed_at = time.monotonic()
 
     async def run(self) -> None:
