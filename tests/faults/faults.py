@@ -4,7 +4,7 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -53,6 +53,13 @@ class Scene:
     def wait(self, least_s: float, most_s: float) -> None:
         """Some time between faults, by chance."""
         time.sleep(self.chance.uniform(least_s, most_s))
+
+    def strikes(self) -> Iterator[int]:
+        """The number of each strike; gateways keep something to say for those to come."""
+        for nth in range(self.times):
+            to_come = self.times - 1 - nth
+            self.load.kept = self.load.plan.messages * to_come // self.times
+            yield nth
 
     def await_unrecorded(self, since: int) -> None:
         """Alarms are heard that the database does not know; `since`: heard so far."""
@@ -156,7 +163,7 @@ def database_away_with_alarms(scene: Scene) -> None:
     """Broken off or frozen, in turn, until alarms are heard without it; meanwhile, or while the
     spool drains, the worker dies.
     """
-    for nth in range(scene.times):
+    for nth in scene.strikes():
         scene.wait(0.5, 1.5)
         heard = scene.listener.unrecorded
         (scene.server.freeze if nth % 2 else scene.server.break_off)()
@@ -176,7 +183,7 @@ def worker_killed_without_database(scene: Scene) -> None:
     """The database broken off or frozen, in turn, and the worker killed twice while it is: each
     next one goes on raising alarms from the snapshot.
     """
-    for nth in range(scene.times):
+    for nth in scene.strikes():
         scene.wait(0.5, 1.5)
         heard = scene.listener.unrecorded
         (scene.server.freeze if nth % 2 else scene.server.break_off)()
@@ -238,7 +245,7 @@ def _at_rest(stage: Stage) -> bool:
 
 def database_disk_full(scene: Scene) -> None:
     """The disk of the database is full: work goes to the spool, alarms are heard."""
-    for _ in range(scene.times):
+    for _ in scene.strikes():
         scene.wait(0.3, 1.0)
         heard = scene.listener.unrecorded
         scene.disk.fill()

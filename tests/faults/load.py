@@ -195,6 +195,8 @@ class Load:
     port: int
     for_s: float
     """Over which everything is said."""
+    kept: int = 0
+    """Messages of each gateway that are not said before this is set to less."""
     messages: list[Message] = field(default_factory=list)
     gateways: list[Gateway] = field(default_factory=list)
     _thread: threading.Thread | None = None
@@ -233,7 +235,7 @@ class Load:
         tasks = [asyncio.ensure_future(each.run()) for each in self.gateways]
         began, said, total = time.monotonic(), 0, self.plan.messages
         while not self._stop.is_set():
-            due = min(total, int((time.monotonic() - began) / self.for_s * total))
+            due = min(total - self.kept, int((time.monotonic() - began) / self.for_s * total))
             while said < due:
                 said += 1
                 for each in self.gateways:
