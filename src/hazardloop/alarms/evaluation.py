@@ -17,7 +17,7 @@ from hazardloop.alarms.memory import CellRow, LateFind, Memory, silence_at, watc
 from hazardloop.alarms.rule_table import US_PER_S, RuleTable
 from hazardloop.alarms.story import Moment, Story
 from hazardloop.alarms.walk import Walk, note_find
-from hazardloop.devices.readings import NEVER, Quality, Readings
+from hazardloop.devices.readings import NEVER, Bools, Quality, Readings
 
 FOREVER: Final = np.iinfo(np.int64).max
 """After all instants (us)."""
@@ -76,6 +76,7 @@ def evaluate(table: RuleTable, memory: Memory, readings: Readings) -> Outcome:
     if older.any():
         heard, row = heard.take(~older), row[~older]
     memory.newest_value[row] = heard.value
+    memory.newest_late[row] = _kept_offline(heard)
     return _outcome(walk)
 
 
@@ -99,9 +100,12 @@ def foresee(table: RuleTable, memory: Memory, readings: Readings) -> tuple[tuple
 
 
 def discover(table: RuleTable, memory: Memory, finds: Iterable[Find]) -> Outcome:
-    """The changes of those finds that no other late reading has told of; memory notes them."""
+    """The changes of those finds that no other late reading has told of; memory notes them.
+
+    In data time, as if their readings had been evaluated together.
+    """
     changes: list[Change] = []
-    for find in finds:
+    for find in sorted(finds, key=lambda each: each.raised.raised_at_us):
         row, rule = find.raised.row, table.index.get(find.raised.rule_id)
         if rule is None:
             continue
@@ -114,19 +118,24 @@ def discover(table: RuleTable, memory: Memory, finds: Iterable[Find]) -> Outcome
 def _walk(walk: Walk, readings: Readings) -> None:
     """Take these readings by point and data time; then bring their points up to date."""
     order = np.lexsort((readings.observed_at, readings.row))
-    backfilled = (readings.quality & int(Quality.BACKFILL)) != 0
-    columns = (readings.row, readings.observed_at, readings.value, backfilled)
+    columns = (readings.row, readings.observed_at, readings.value, _kept_offline(readings))
     for row, at_us, value, backfill in zip(*(x[order].tolist() for x in columns), strict=True):
         walk.take(row, at_us, value, backfill)
     for row in np.unique(readings.row).tolist():
         walk.memory.settle(walk.table, row)
 
 
+def _kept_offline(readings: Readings) -> Bools:
+    """(n,) which the gateway kept while it was offline."""
+    kept: Bools = (readings.quality & int(Quality.BACKFILL)) != 0
+    return kept
+
+
 def _end_silences(table: RuleTable, memory: Memory, heard: Readings, story: Story) -> None:
     """Clear the alarms of points that have spoken again."""
     if not memory.silences:
         return
-    backfilled = (heard.quality & int(Quality.BACKFILL)) != 0
+    backfilled = _kept_offline(heard)
     for nth in np.flatnonzero(memory.missed[heard.row]).tolist():
         row, at_us = int(heard.row[nth]), int(heard.received_at[nth])
         silent_us = at_us - max(int(memory.heard_at[row]), int(table.registered_at[row]))
@@ -155,6 +164,10 @@ def tick(table: RuleTable, memory: Memory, now_us: int, deaf_until_us: int = 0) 
         _, row, rule = heapq.heappop(memory.due)
         watch, signal = watch_of(table, row, rule), memory.signals.get((row, rule))
         if watch is None or signal is None:
+            continue
+        if memory.newest_late[row]:
+            # More that was kept offline may be on its way: the next reading tells, not the clock.
+            signal.due_us = NEVER
             continue
         walk.end_delays(row, watch, signal, now_us)
         memory.settle(table, row)

@@ -17,6 +17,9 @@ from hazardloop.devices.readings import NEVER, Bools, Floats, Rows, Times
 Key = TypeVar("Key")
 Kept = TypeVar("Kept")
 
+FINDS_KEPT: Final = 32
+"""Late finds remembered of one signal; more would be a gateway gone wild."""
+
 
 @dataclass(frozen=True, slots=True)
 class CellRow:
@@ -46,6 +49,8 @@ class OpenAlarmRow:
     """It has now; of a cleared one the worst it had."""
     raised_us: int
     cleared_us: int | None = None
+    late: int = 0
+    """Worst tier it has had, if old data raised it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ class Heard:
     observed_at: Times
     received_at: Times
     value: Floats
+    late: Bools
+    """It was kept by the gateway while it was offline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,8 @@ class Memory:
     """Observed time of the newest usable reading that was evaluated; NEVER = none."""
     newest_value: Floats
     """Its value; NaN = none."""
+    newest_late: Bools
+    """It came as old data: so does what follows from its standing."""
     heard_at: Times
     """Receipt of the newest usable reading; NEVER = none."""
     missed: Bools
@@ -100,6 +109,11 @@ class Memory:
     leftovers: list[CellRow] = field(default_factory=list)
     """Rest rows of limits that are no more; the next tick gives them out."""
 
+    def keep_find(self, row: int, rule: int, find: LateFind) -> None:
+        """Knows an excursion of that signal; the first of too many is forgotten."""
+        finds = self.finds.setdefault((row, rule), [])
+        finds[:] = [*finds[-FINDS_KEPT + 1 :], find]
+
     def settle(self, table: RuleTable, row: int) -> None:
         """Bring the calm band of `row` and the list of ends of delays up to date."""
         watched = [(watch, self.signals.get((row, watch.rule))) for watch in table.watches(row)]
@@ -115,7 +129,7 @@ class Memory:
         self.calm_low[row], self.calm_high[row] = calm_band(watched)
 
 
-HEARD: Final = ("newest_at", "newest_value", "heard_at")
+HEARD: Final = ("newest_at", "newest_value", "newest_late", "heard_at")
 """Columns of `Memory` that belong to a point, whatever watches it."""
 
 
@@ -127,6 +141,7 @@ def new_memory(table: RuleTable) -> Memory:
         calm_high=table.calm_high.copy(),
         newest_at=np.full(points, NEVER, np.int64),
         newest_value=np.full(points, np.nan),
+        newest_late=np.zeros(points, np.bool_),
         heard_at=np.full(points, NEVER, np.int64),
         missed=np.zeros(points, np.bool_),
         silent_open=np.zeros(len(table.silent_row), np.bool_),
@@ -147,7 +162,7 @@ def restore(
         cells: all rows stored of limits.
         open_alarms: all alarms not cleared.
         newest: what each point said last that was usable.
-        found_late: lately cleared alarms of late readings, so that these are not found again.
+        found_late: cleared alarms that old data raised, as they ended: these are not found again.
     """
     memory = new_memory(table)
     if newest is not None:
@@ -156,6 +171,7 @@ def restore(
         rows = rows[known]
         memory.newest_at[rows] = newest.observed_at[known]
         memory.newest_value[rows] = newest.value[known]
+        memory.newest_late[rows] = newest.late[known]
         memory.heard_at[rows] = newest.received_at[known]
     _recall(table, memory, cells, open_alarms, found_late)
     return memory
@@ -273,6 +289,7 @@ def _open_row(table: RuleTable, row: int, rule: int, alarm: Standing) -> OpenAla
         int(table.point_id[row]),
         alarm.tier,
         alarm.raised_us,
+        late=alarm.late,
     )
 
 
@@ -315,7 +332,7 @@ def _recall(
         stirred.add(row)
     for alarm in alarms:
         row, rule = table.row_of.get(alarm.point_id), table.index.get(alarm.rule_id)
-        standing = Standing(alarm.alarm_id, alarm.raised_us, Tier(alarm.tier))
+        standing = Standing(alarm.alarm_id, alarm.raised_us, Tier(alarm.tier), Tier(alarm.late))
         if row is None or rule is None:
             memory.orphans.append(alarm)
         elif (watch := watch_of(table, row, rule)) is not None:
@@ -329,8 +346,7 @@ def _recall(
     for find in finds:
         row, rule = table.row_of.get(find.point_id), table.index.get(find.rule_id)
         if row is not None and rule is not None and find.cleared_us is not None:
-            late = LateFind(find.raised_us, find.cleared_us, Tier(find.tier))
-            memory.finds.setdefault((row, rule), []).append(late)
+            memory.keep_find(row, rule, LateFind(find.raised_us, find.cleared_us, Tier(find.tier)))
     for row in stirred:
         memory.settle(table, row)
 

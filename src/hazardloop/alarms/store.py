@@ -119,12 +119,15 @@ MEMORY: Final = """
     SELECT rule_id, point_id, tier, holds, (extract(epoch FROM since) * 1e6)::bigint
       FROM limit_memory"""
 
+# A find that ended longer ago than readings may be old hides nothing that can still come.
 OPEN_ALARMS: Final = """
     SELECT alarm_id, rule_id, point_id, CASE WHEN cleared_at IS NULL THEN tier_now ELSE tier END,
            (extract(epoch FROM raised_at) * 1e6)::bigint,
-           (extract(epoch FROM cleared_at) * 1e6)::bigint
+           (extract(epoch FROM cleared_at) * 1e6)::bigint,
+           CASE WHEN found_late THEN tier ELSE 0 END
       FROM alarm
-     WHERE cleared_at IS NULL OR (found_late AND recorded_at > now() - interval '1 day')"""
+     WHERE cleared_at IS NULL OR (found_late AND cleared_at > now() - interval '31 days')
+     ORDER BY cleared_at, recorded_at, raised_at"""
 
 RULE_VERSIONS: Final = """
     SELECT DISTINCT ON (rule_id) rule_id, version, definition

@@ -50,7 +50,8 @@ class Story:
         limits = {limit.tier: limit.value for limit in watch.limits}
         limit = limits.get(tier or before, math.nan)
         self._add(row, watch.rule, alarm, (before, tier), limit, watch.direction, moment)
-        signal.alarm = Standing(alarm.alarm_id, alarm.raised_us, tier) if tier else None
+        late = max(alarm.late, tier) if alarm.late or (moment.late and not before) else Tier.NONE
+        signal.alarm = Standing(alarm.alarm_id, alarm.raised_us, tier, late) if tier else None
 
     def fall_silent(self, row: int, nth: int, at_us: int, last_us: int) -> Standing:
         """The alarm for a silence since `last_us` that is too long from `at_us` on.

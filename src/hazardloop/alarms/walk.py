@@ -2,16 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
 
 from hazardloop.alarms.kernels import let_time_pass, take_value
 from hazardloop.alarms.memory import CellRow, LateFind, Memory, cell_row
 from hazardloop.alarms.rule_table import RuleTable
 from hazardloop.alarms.story import Moment, Story
 from hazardloop.alarms.watch import Signal, Watch, signal_at_rest, worst_entered
-
-FINDS_KEPT: Final = 32
-"""Late finds remembered of one signal; more would be a gateway gone wild."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +46,31 @@ class Walk:
                 continue
             signal = self._signal(row, watch, signal)
             if signal.pending:
-                self._let_time_pass(row, watch, signal, at_us, backfill)
+                self._let_time_pass(row, watch, signal, at_us)
             take_value(watch, signal, at_us, value)
-            self.story.tell(row, watch, signal, moment)
+            self._tell(row, watch, signal, moment)
         self.memory.newest_at[row], self.memory.newest_value[row] = at_us, value
+        self.memory.newest_late[row] = backfill
 
     def end_delays(self, row: int, watch: Watch, signal: Signal, now_us: int) -> None:
         """Let the on-delays of a signal end that end by now."""
         self._signal(row, watch, signal)
-        self._let_time_pass(row, watch, signal, now_us, late=False)
+        self._let_time_pass(row, watch, signal, now_us)
 
-    def _let_time_pass(
-        self, row: int, watch: Watch, signal: Signal, until_us: int, late: bool
-    ) -> None:
-        stood = float(self.memory.newest_value[row])
+    def _let_time_pass(self, row: int, watch: Watch, signal: Signal, until_us: int) -> None:
+        """What stands until then tells of it, whoever asks: a tick, or the next reading."""
+        stood, late = float(self.memory.newest_value[row]), bool(self.memory.newest_late[row])
         for due_us in let_time_pass(watch, signal, until_us):
-            self.story.tell(row, watch, signal, Moment(due_us, stood, late))
+            self._tell(row, watch, signal, Moment(due_us, stood, late))
+
+    def _tell(self, row: int, watch: Watch, signal: Signal, moment: Moment) -> None:
+        """What the signal tells now; an alarm of old data that ends is a known find from here."""
+        before = signal.alarm
+        self.story.tell(row, watch, signal, moment)
+        if before is not None and before.late and signal.alarm is None:
+            until_us = max(moment.at_us, before.raised_us)
+            find = LateFind(before.raised_us, until_us, before.late)
+            self.memory.keep_find(row, watch.rule, find)
 
     def _signal(self, row: int, watch: Watch, signal: Signal | None) -> Signal:
         """The signal, to be changed from here on."""
@@ -107,11 +112,11 @@ class Walk:
 
 def note_find(memory: Memory, row: int, rule: int, find: LateFind) -> bool:
     """Whether this tells of an excursion that no earlier find has told of; then it is noted."""
-    finds = memory.finds.setdefault((row, rule), [])
+    finds = memory.finds.get((row, rule), ())
     if any(
         each.raised_us <= find.raised_us <= each.until_us and find.tier <= each.tier
         for each in finds
     ):
         return False
-    finds[:] = [*finds[-FINDS_KEPT + 1 :], find]
+    memory.keep_find(row, rule, find)
     return True

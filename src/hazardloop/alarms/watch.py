@@ -47,6 +47,8 @@ class Standing:
     raised_us: int
     tier: Tier
     """As it was last told."""
+    late: Tier = Tier.NONE
+    """Worst tier it has had, if old data raised it: cleared, it is a known find."""
 
 
 @dataclass(slots=True)

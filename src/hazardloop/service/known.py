@@ -14,7 +14,7 @@ import numpy as np
 from hazardloop.alarms.alarm import Change, ChangeKind
 from hazardloop.alarms.kernels import usable
 from hazardloop.alarms.memory import CellRow, Heard, Memory, OpenAlarmRow, restore, told
-from hazardloop.devices.readings import NEVER, Floats, Readings, Rows, Times
+from hazardloop.devices.readings import NEVER, Bools, Floats, Quality, Readings, Rows, Times
 from hazardloop.ingest import quality
 from hazardloop.ingest.quality import Courses, Expectations
 from hazardloop.ingest.repeats import see
@@ -33,8 +33,9 @@ class Known:
     seen: Times
     """us of the newest reading of each point, usable or not; NEVER = none."""
     newest_at: Times
-    """Of the newest usable one; `newest_value` and `heard_at` as in the memory."""
+    """Of the newest usable one; the next three as in the memory."""
     newest_value: Floats
+    newest_late: Bools
     heard_at: Times
     courses: Courses
     clocks: Floats
@@ -44,8 +45,6 @@ class Known:
     """Those that stand."""
     finds: list[OpenAlarmRow] = field(default_factory=list)
     """Those that late readings told of, cleared."""
-    _raised_late: set[UUID] = field(default_factory=set, init=False)
-    """Alarms of the works added: a live one may be cleared by a late reading, and is no find."""
 
     def add(self, work: Work, expected: Expectations) -> None:
         """Knows this work, too; `expected` is of the registry whose rows it speaks of."""
@@ -63,11 +62,10 @@ class Known:
         np.maximum.at(self.newest_at, row, heard.observed_at)
         newest = heard.observed_at == self.newest_at.take(row)
         self.newest_value[row[newest]] = heard.value[newest]
+        self.newest_late[row[newest]] = (heard.quality[newest] & int(Quality.BACKFILL)) != 0
 
     def _follow(self, change: Change) -> None:
         before = self.alarms.pop(change.alarm_id, None)
-        if change.kind is ChangeKind.RAISED and change.found_late:
-            self._raised_late.add(change.alarm_id)
         if change.kind is not ChangeKind.CLEARED:
             self.alarms[change.alarm_id] = OpenAlarmRow(
                 change.alarm_id,
@@ -75,9 +73,11 @@ class Known:
                 change.point_id,
                 int(change.tier),
                 change.raised_at_us,
+                late=_late(change, before),
             )
-        elif change.alarm_id in self._raised_late and before is not None:
-            self.finds.append(replace(before, cleared_us=change.changed_at_us))
+        elif before is not None and before.late:
+            ended = replace(before, tier=before.late, cleared_us=change.changed_at_us, late=0)
+            self.finds.append(ended)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +123,7 @@ def known_of(site: Site, then: Still, rows: Rows) -> Known:
         then.seen[rows],
         memory.newest_at[rows],
         memory.newest_value[rows],
+        memory.newest_late[rows],
         memory.heard_at[rows],
         quality.of_rows(then.courses, rows),
         then.clocks,
@@ -162,6 +163,13 @@ def as_recorded(
     return restore(site.table, cells, standing, _heard(site, memory), late)
 
 
+def _late(change: Change, before: OpenAlarmRow | None) -> int:
+    """Worst tier of the alarm with this change, if old data raised it."""
+    if change.kind is ChangeKind.RAISED:
+        return int(change.tier) if change.found_late else 0
+    return max(before.late, int(change.tier)) if before is not None and before.late else 0
+
+
 def _heard(site: Site, of: Memory | Known) -> Heard:
     spoken = np.flatnonzero(of.newest_at != NEVER)
     return Heard(
@@ -169,6 +177,7 @@ def _heard(site: Site, of: Memory | Known) -> Heard:
         of.newest_at[spoken],
         of.heard_at[spoken],
         of.newest_value[spoken],
+        of.newest_late[spoken],
     )
 
 

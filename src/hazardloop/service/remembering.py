@@ -7,7 +7,7 @@ import numpy as np
 
 from hazardloop.alarms import store as alarm_store
 from hazardloop.alarms.memory import Heard, Memory, restore
-from hazardloop.devices.readings import BAD, Times
+from hazardloop.devices.readings import BAD, Quality, Times
 from hazardloop.ingest import store as reading_store
 from hazardloop.ingest.repeats import nothing_seen
 from hazardloop.service.database import Connection
@@ -32,6 +32,7 @@ async def remembered(connection: Connection, site: Site) -> tuple[Memory, Times,
         np.concatenate([newest.observed_at[~bad], before.observed_at]),
         np.concatenate([newest.received_at[~bad], before.received_at]),
         np.concatenate([newest.value[~bad], before.value]),
+        (np.concatenate([newest.quality[~bad], before.quality]) & int(Quality.BACKFILL)) != 0,
     )
     cells, alarms = await alarm_store.load_memory(connection)
     memory = restore(

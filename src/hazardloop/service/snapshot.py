@@ -29,7 +29,7 @@ from hazardloop.service.site import Site, site_of
 
 Some = TypeVar("Some")
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 AT_ONCE: Final = 2_000
 """Devices, limits or alarms in a frame: some milliseconds of work."""
 
@@ -45,6 +45,7 @@ KNOWN_COLUMNS: Final[Mapping[str, str]] = {
     "seen": "<i8",
     "newest_at": "<i8",
     "newest_value": "<f8",
+    "newest_late": "|b1",
     "heard_at": "<i8",
     "clocks": "<f8",
 }

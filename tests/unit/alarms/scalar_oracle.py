@@ -62,6 +62,10 @@ class _Signal:
     since: dict[int, int | None]
     tier: int = 0
     raised_at: int = 0
+    late: bool = False
+    """Old data raised the alarm that stands."""
+    worst: int = 0
+    """Tier that alarm has had."""
     finds: list[tuple[int, int, int]] = field(default_factory=list)
 
 
@@ -71,7 +75,7 @@ class Oracle:
     def __init__(self, rules: Iterable[OracleRule], registered_at: dict[int, int]) -> None:
         self.rules = list(rules)
         self.registered_at = registered_at
-        self.newest: dict[int, tuple[int, float]] = {}
+        self.newest: dict[int, tuple[int, float, bool]] = {}
         self.heard: dict[int, int] = {}
         self.changes: list[OracleChange] = []
         self.signals = {
@@ -103,8 +107,8 @@ class Oracle:
                 due = max(last, deaf_until) + int(limit_s * 1_000_000)
                 if now > due and not signal.tier:
                     self._tell(rule, signal, tier, (due - last) / 1_000_000, due, False)
-            elif rule.point in self.newest:
-                self._let_delays_end(rule, signal, now, self.newest[rule.point][1], False)
+            elif rule.point in self.newest and not self.newest[rule.point][2]:
+                self._let_delays_end(rule, signal, now)
 
     def _speak(self, point: int, received: int, backfill: bool) -> None:
         for rule in self.rules:
@@ -123,12 +127,12 @@ class Oracle:
                 self._take_late(rule, signal, at, value)
                 continue
             if point in self.newest:
-                self._let_delays_end(rule, signal, at, self.newest[point][1], backfill)
+                self._let_delays_end(rule, signal, at)
             for tier in rule.limits:
                 self._move(rule, signal, tier, at, value)
             self._tell(rule, signal, self._worst(signal), value, at, backfill)
         if not late:
-            self.newest[point] = at, value
+            self.newest[point] = at, value, backfill
 
     def _move(self, rule: OracleRule, signal: _Signal, tier: int, at: int, value: float) -> None:
         if not signal.holds[tier]:
@@ -148,9 +152,9 @@ class Oracle:
             if at - signal.since[tier] >= rule.off_delay_us:
                 signal.holds[tier], signal.since[tier] = False, NO_TIME
 
-    def _let_delays_end(
-        self, rule: OracleRule, signal: _Signal, until: int, stood: float, late: bool
-    ) -> None:
+    def _let_delays_end(self, rule: OracleRule, signal: _Signal, until: int) -> None:
+        """What stands tells: late if it came as old data."""
+        _, stood, late = self.newest[rule.point]
         ends = {
             since + rule.on_delay_us
             for tier, since in signal.since.items()
@@ -169,11 +173,10 @@ class Oracle:
         entered = [tier for tier in rule.limits if rule.enters(tier, value)]
         if rule.on_delay_us or signal.tier or not entered:
             return
-        tier, (until, newest_value) = max(entered), self.newest[rule.point]
+        tier, (until, newest_value, _) = max(entered), self.newest[rule.point]
         for raised, ended, worst in signal.finds:
             if raised <= at <= ended and tier <= worst:
                 return
-        signal.finds.append((at, until, tier))
         self._tell(rule, signal, tier, value, at, True)
         self._tell(rule, signal, 0, newest_value, until, True)
 
@@ -188,11 +191,14 @@ class Oracle:
         if tier == before:
             return
         if not before:
-            kind, signal.raised_at = "raised", at
+            kind, signal.raised_at, signal.late, signal.worst = "raised", at, late, 0
         else:
             kind = "cleared" if not tier else "rose" if tier > before else "fell"
         signal.tier = tier
+        signal.worst = max(signal.worst, tier)
         changed = max(at, signal.raised_at)
+        if kind == "cleared" and signal.late:
+            signal.finds.append((signal.raised_at, changed, signal.worst))
         limit = rule.limits[tier or before]
         self.changes.append(
             OracleChange(

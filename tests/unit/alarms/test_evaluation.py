@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ class Store:
 
     cells: dict[tuple[str, int, int], CellRow] = field(default_factory=dict)
     alarms: dict[object, OpenAlarmRow] = field(default_factory=dict)
-    newest: dict[int, tuple[int, float]] = field(default_factory=dict)
+    newest: dict[int, tuple[int, float, bool]] = field(default_factory=dict)
     heard: dict[int, int] = field(default_factory=dict)
 
     def keep(self, outcome: Outcome, batch: Readings | None = None) -> None:
@@ -89,13 +90,19 @@ class Store:
             key = change.rule_id, change.point_id
             assert key not in {(each.rule_id, each.point_id) for each in standing}, "one at a time"
             self.alarms[change.alarm_id] = OpenAlarmRow(
-                change.alarm_id, *key, int(change.tier), change.raised_at_us
+                change.alarm_id,
+                *key,
+                int(change.tier),
+                change.raised_at_us,
+                # By how it was raised, not by how it was cleared.
+                late=int(change.tier) if change.found_late else 0,
             )
             return
         assert len(same) == 1, "only a standing alarm changes"
         cleared = change.changed_at_us if change.kind is ChangeKind.CLEARED else None
-        tier = int(change.tier or change.tier_before)
-        self.alarms[change.alarm_id] = replace(same[0], tier=tier, cleared_us=cleared)
+        late = max(same[0].late, int(change.tier)) if same[0].late else 0
+        tier = late if cleared else int(change.tier)
+        self.alarms[change.alarm_id] = replace(same[0], tier=tier, cleared_us=cleared, late=late)
 
     def _keep_readings(self, batch: Readings) -> None:
         bad = int(Quality.NOT_A_NUMBER | Quality.OUT_OF_RANGE | Quality.SOURCE_BAD)
@@ -106,33 +113,32 @@ class Store:
                 continue
             point_id = 10 + int(row)
             self.newest[point_id] = max(
-                self.newest.get(point_id, (0, 0.0)), (int(at), float(value))
+                self.newest.get(point_id, (0, 0.0, False)),
+                (int(at), float(value), bool(quality & Quality.BACKFILL)),
             )
             self.heard[point_id] = max(self.heard.get(point_id, 0), int(received))
 
     def memory(self) -> Memory:
-        found = [each for each in self.alarms.values() if each.cleared_us is not None]
         return restore(
             TABLE,
             self.cells.values(),
             [each for each in self.alarms.values() if each.cleared_us is None],
             last(
-                [(each, at, self.heard[each], value) for each, (at, value) in self.newest.items()]
+                [(each, at, self.heard[each], *said) for each, (at, *said) in self.newest.items()]
             ),
-            [each for each in found if each.alarm_id in self.late],
+            [each for each in self.alarms.values() if each.cleared_us is not None and each.late],
         )
 
-    late: set[object] = field(default_factory=set)
 
-
-def last(rows: list[tuple[int, int, int, float]]) -> Heard:
-    """Of (point_id, us observed, us received, value)."""
+def last(rows: Sequence[tuple[Any, ...]]) -> Heard:
+    """Of (point_id, us observed, us received, value, backfilled or nothing)."""
     point_id, observed, received, value = ([each[nth] for each in rows] for nth in range(4))
     return Heard(
         np.array(point_id, np.int32),
         np.array(observed, np.int64),
         np.array(received, np.int64),
         np.array(value, np.float64),
+        np.array([each[4:] == (True,) for each in rows], np.bool_),
     )
 
 
@@ -231,6 +237,22 @@ pauses = st.lists(st.sampled_from([None, None, 0, 1, 4, 15]), min_size=60, max_s
     ticks=[None, None],
     crashes=[True, False],
 )
+@example(  # an excursion kept offline is over: what comes of it later is no news
+    stream=[
+        (0, 1, 50, 10.0, int(Quality.BACKFILL)),
+        (0, 5, 50, 0.0, int(Quality.BACKFILL)),
+        (0, 3, 60, 10.0, int(Quality.BACKFILL)),
+    ],
+    sizes=[1, 1],
+    ticks=[None, None, None],
+    crashes=[False, False, False],
+)
+@example(  # a delay that a value kept offline began runs out by the clock, or before what follows
+    stream=[(0, 1, 50, 10.0, int(Quality.BACKFILL)), (0, 60, 60, 10.0, 0)],
+    sizes=[1],
+    ticks=[0, None],
+    crashes=[True, False],
+)
 def test_evaluation_says_what_the_oracle_says_through_cuts_ticks_and_crashes(
     stream: list[Reading], sizes: list[int], ticks: list[int | None], crashes: list[bool]
 ) -> None:
@@ -252,9 +274,6 @@ def test_evaluation_says_what_the_oracle_says_through_cuts_ticks_and_crashes(
             store.keep(outcome)
             changes += outcome.changes
             expected.tick(now)
-        # As the table has it: an alarm is late by how it was raised, not by how it was cleared.
-        raised = [each for each in changes if each.kind is ChangeKind.RAISED]
-        store.late |= {each.alarm_id for each in raised if each.found_late}
         if crashes[nth]:
             memory = store.memory()
     assert by_signal(changes) == by_oracle(expected.changes)
@@ -271,6 +290,64 @@ def test_where_a_stream_is_cut_changes_nothing(stream: list[Reading], sizes: lis
         pieces = merge(pieces, evaluate(TABLE, memory, batch_of(part)))
     assert by_signal(pieces.changes) == by_signal(whole.changes)
     assert {x for x in pieces.cells if not x.at_rest} == {x for x in whole.cells if not x.at_rest}
+
+
+@st.composite
+def kept_offline(draw: st.DrawFn) -> list[Reading]:
+    """What gateways kept while they were offline, in the order of its times."""
+    values = st.lists(st.sampled_from(VALUES), min_size=1, max_size=12)
+    said = [(row, draw(values), draw(st.integers(1, 4))) for row in range(POINTS)]
+    return sorted(
+        (
+            (row, 1 + nth * every, 500.0 + row / 1e6, value, int(Quality.BACKFILL))
+            for row, course, every in said
+            for nth, value in enumerate(course)
+        ),
+        key=lambda each: each[1],
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    kept=kept_offline(),
+    live=st.lists(st.tuples(st.integers(0, POINTS - 1), st.sampled_from(VALUES)), max_size=3),
+    sizes=cuts,
+    ticks=st.lists(st.booleans(), min_size=60, max_size=60),
+    crashes=st.lists(st.booleans(), min_size=60, max_size=60),
+)
+def test_what_was_kept_offline_makes_one_history_however_it_comes(
+    kept: list[Reading],
+    live: list[tuple[int, float]],
+    sizes: list[int],
+    ticks: list[bool],
+    crashes: list[bool],
+) -> None:
+    """In one batch or in many, whatever time passes between them, and through restarts."""
+    first = batch_of([(row, 100, 100.0, value, 0) for row, value in dict(live).items()])
+    then = batch_of([(row, 600, 600.0, 8.0, 0) for row in range(POINTS)])
+
+    def history(parts: Sequence[Sequence[Reading]], disturbed: bool) -> list[Change]:
+        memory, store = new_memory(TABLE), Store()
+        changes: list[Change] = []
+
+        def keep(outcome: Outcome, batch: Readings | None = None) -> None:
+            store.keep(outcome, batch)
+            changes.extend(outcome.changes)
+
+        keep(evaluate(TABLE, memory, first), first)
+        keep(tick(TABLE, memory, us(500)))
+        for nth, batch in enumerate(map(batch_of, parts)):
+            keep(evaluate(TABLE, memory, batch), batch)
+            if disturbed and ticks[nth]:
+                keep(tick(TABLE, memory, us(500)))
+            if disturbed and crashes[nth]:
+                memory = store.memory()
+        keep(evaluate(TABLE, memory, then), then)
+        keep(tick(TABLE, memory, us(700)))
+        return changes
+
+    undisturbed = history([kept], disturbed=False)
+    assert by_signal(history(cut(kept, sizes), disturbed=True)) == by_signal(undisturbed)
 
 
 @settings(max_examples=80, deadline=None)

@@ -113,7 +113,7 @@ def kept(life: Life, file: Path) -> Snapshot:
 def same(one: Life, other: Life) -> None:
     """What both know is equal, whatever rows it stands in."""
     a, b = one.known(), other.known()
-    for name in ("seen", "newest_at", "newest_value", "heard_at"):
+    for name in ("seen", "newest_at", "newest_value", "newest_late", "heard_at"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name), name)
     for name in ("at_us", "value", "second", "third", "since_us"):
         np.testing.assert_array_equal(getattr(a.courses, name), getattr(b.courses, name), name)
@@ -131,11 +131,13 @@ def _rows(life: Life) -> tuple[list, list]:  # type: ignore[type-arg]
     return [cell for cell in cells if not cell.at_rest], alarms
 
 
-batches = st.lists(
+said = st.lists(
     st.tuples(st.integers(0, 2), st.integers(0, 600), st.sampled_from(LEVELS)),
     min_size=1,
     max_size=12,
 )
+batches = st.tuples(said, st.sampled_from([0, int(Quality.BACKFILL)]))
+Batch = tuple[list[tuple[int, int, float]], int]
 
 
 @settings(max_examples=60, deadline=None)
@@ -146,27 +148,27 @@ batches = st.lists(
     waits=st.lists(st.integers(0, 5_000), min_size=11, max_size=11),
 )
 def test_a_worker_goes_on_as_if_it_had_never_died(
-    before: list[list[tuple[int, int, float]]],
-    behind: list[list[tuple[int, int, float]]],
-    after: list[tuple[int, int, float]],
+    before: list[Batch],
+    behind: list[Batch],
+    after: Batch,
     waits: list[int],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     undying, now = born(SITE), iter(sorted(waits))
     for said in before:
-        undying.hear(HERE, said)
+        undying.hear(HERE, *said)
         undying.wait(next(now))
     found = kept(undying, tmp_path_factory.getbasetemp() / "any.snapshot")
     spooled = [pack_work(undying.wait(0))]
     for said in behind:
-        spooled += [pack_work(undying.hear(HERE, said)), pack_work(undying.wait(next(now)))]
+        spooled += [pack_work(undying.hear(HERE, *said)), pack_work(undying.wait(next(now)))]
     expected = expected_of(found.site.registry, found.site.catalog)
     for body in spooled:
         found.known.add(unpack_work(body, found.site.registry), expected)
     risen = Life(found.site, *recalled(found.site, found.known))
     same(undying, risen)
     there = risen.site.registry.row_of.many(np.array([2, 11, 12]))
-    one, other = undying.hear(HERE, after), risen.hear(there, after)
+    one, other = undying.hear(HERE, *after), risen.hear(there, *after)
     assert changes(one) == changes(other)
     np.testing.assert_array_equal(one.readings.quality, other.readings.quality)
     last = max(waits)
