@@ -30,10 +30,12 @@ async def test_what_is_missing_is_made_and_what_is_there_is_left_alone(database:
         assert [row[:4] for row in made] == [
             ("E1", "G1", "GW-G1", "gateway"),  # E2 calls a device of its own GW-G2
             ("PLATFORM", "PLATFORM", "WORKER", "platform"),
+            ("PLATFORM", "CANARY", "CANARY", "platform_canary"),
         ]
         assert [set(row[4].split()) for row in made] == [
             set(KINDS["gateway"].quantities),
             set(KINDS["platform"].quantities),
+            {"canary"},
         ]
         worlds.register(database, {}, enterprise="E3", gateway="G" * 64)
         await connection.execute("DELETE FROM point WHERE quantity = 'clock_offset'")

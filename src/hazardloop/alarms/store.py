@@ -10,14 +10,14 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
-from hazardloop.alarms import case_store, consequences, hold_store
+from hazardloop.alarms import canary_store, case_store, consequences, hold_store
 from hazardloop.alarms.alarm import Change, ChangeKind
 from hazardloop.alarms.evaluation import Outcome
 from hazardloop.alarms.memory import CellRow, OpenAlarmRow
 from hazardloop.alarms.rule import Rule
 from hazardloop.alarms.rules import definition_of
 from hazardloop.devices.instants import rfc3339, utc
-from hazardloop.devices.registry import Registry
+from hazardloop.devices.registry import CANARY_KIND, Registry
 from hazardloop.devices.wire import alarm_topic
 
 Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
@@ -162,24 +162,76 @@ class Mark:
 UNMARKED: Final = Mark()
 
 
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """What is to be told of what was recorded: outward, and in the live list."""
+
+    announcements: list[Announcement]
+    alarm_ids: list[UUID]
+
+    def with_those(self, others: "_Recorded") -> "_Recorded":
+        return _Recorded(
+            self.announcements + others.announcements, self.alarm_ids + others.alarm_ids
+        )
+
+
+NOTHING: Final = _Recorded([], [])
+
+
 async def record(
     connection: Connection, outcome: Outcome, registry: Registry, now: datetime
 ) -> list[Announcement]:
     """What is to be announced once this transaction is committed; recorded a second time, nothing.
 
     Raises alarms with their cases, changes those that were open, keeps the engine's memory, and
-    numbers the changes for the live list last, because that serialises all writers.
+    numbers the changes for the live list last, because that serialises all writers. What the canary
+    did is kept apart, and takes the same way.
     """
     await _remember(connection, outcome.cells)
     if not outcome.changes:
         return []
-    by_alarm = _by_alarm(outcome.changes)
+    ours = [change for change in outcome.changes if not of_canary(change, registry)]
+    recorded = await _record_alarms(connection, ours, registry, now) if ours else NOTHING
+    if len(ours) < len(outcome.changes):
+        canaries = [change for change in outcome.changes if of_canary(change, registry)]
+        recorded = recorded.with_those(await _record_canaries(connection, canaries, registry))
+    if not recorded.announcements:
+        return []
+    await _queue(connection, recorded.announcements)
+    await connection.execute(TELL_LIVE, [recorded.alarm_ids])
+    return recorded.announcements
+
+
+def of_canary(change: Change, registry: Registry) -> bool:
+    """Whether this is the watch over the path, and no alarm of anybody's."""
+    measurand = registry.measurands[int(registry.measurand[change.row])]
+    return measurand.kind == CANARY_KIND
+
+
+async def _record_canaries(
+    connection: Connection, changes: Sequence[Change], registry: Registry
+) -> "_Recorded":
+    raised = [change for change in changes if change.kind is ChangeKind.RAISED]
+    new = await canary_store.record(
+        connection, {change.alarm_id: utc(change.raised_at_us) for change in raised}
+    )
+    told = [
+        _announcement(change, version, registry, UNMARKED)
+        for change, version in _numbered(changes, dict.fromkeys(new, 0))
+    ]
+    return _Recorded(told, new)
+
+
+async def _record_alarms(
+    connection: Connection, changes: Sequence[Change], registry: Registry, now: datetime
+) -> "_Recorded":
+    by_alarm = _by_alarm(changes)
     # Those open before come first: a signal may clear and be raised anew within one batch.
     before = await _change_alarms(connection, by_alarm)
     raised = await _raise_alarms(connection, by_alarm, registry)
-    noted = _numbered(outcome.changes, before | dict.fromkeys(raised, 0))
+    noted = _numbered(changes, before | dict.fromkeys(raised, 0))
     if not noted:
-        return []
+        return NOTHING
     await _note(connection, noted)
     alarm_ids = list(dict.fromkeys(change.alarm_id for change, _ in noted))
     worse = [*{change.alarm_id for change, _ in noted if change.kind is ChangeKind.ROSE}]
@@ -192,9 +244,7 @@ async def record(
         _announcement(change, version, registry, marks.get(change.alarm_id, UNMARKED))
         for change, version in noted
     ]
-    await _queue(connection, announcements)
-    await connection.execute(TELL_LIVE, [list(dict.fromkeys(alarm_ids + moved))])
-    return announcements
+    return _Recorded(announcements, list(dict.fromkeys(alarm_ids + moved)))
 
 
 def unrecorded(outcome: Outcome, registry: Registry) -> list[Announcement]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from hazardloop.devices.readings import Rows
 from hazardloop.devices.registry import (
+    CANARY_KIND,
     Device,
     Gateway,
     GatewayRecord,
@@ -123,7 +124,7 @@ class Draft:
         self._devices[row] = device
         self._fill(row, point)
         self.touched.add(row)
-        if device.internal:
+        if device.internal and point.kind != CANARY_KIND:
             self._own_points[device.gateway_id, point.quantity] = row
             return
         gateway = self._own(device.gateway_id)

@@ -7,7 +7,7 @@ belongs to its point for good: a registry that follows another has new points in
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ import numpy.typing as npt
 from hazardloop.devices.readings import Bools, Floats, Rows, Times
 
 Default = TypeVar("Default")
+
+CANARY_KIND: Final = "platform_canary"
+"""Kind of the one device of the service's own that reports over the broker."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,14 @@ from typing import Final
 from hazardloop.alarms import figure_store
 from hazardloop.alarms.rules import catalogue_rules
 from hazardloop.ingest import connectivity, rollups
-from hazardloop.service import balance_chores, heartbeat, jobs, ledger_watch, signal_chores
+from hazardloop.service import (
+    balance_chores,
+    heartbeat,
+    jobs,
+    ledger_watch,
+    path_watch,
+    signal_chores,
+)
 from hazardloop.service.database import (
     Connection,
     SteadyConnection,
@@ -49,6 +56,9 @@ FORGET_LIVE_CHANGES: Final = """
        AND seq <= (SELECT seq FROM live_counter) - 50000
        AND seq <= (SELECT seq FROM figure_progress)"""
 
+FORGET_CANARIES: Final = """
+    DELETE FROM canary_alarm WHERE raised_at < now() - interval '7 days'"""
+
 FORGET_HEARTBEATS: Final = """
     DELETE FROM process_heartbeat WHERE beat_at < now() - interval '1 day'"""
 
@@ -65,6 +75,7 @@ async def run_clerk(settings: Settings) -> None:
             group.create_task(_keep_rollups(settings)),
             group.create_task(jobs.run_jobs(settings)),
             group.create_task(ledger_watch.keep_ledger(settings)),
+            group.create_task(path_watch.watch_path(settings)),
         ]
         await _keep_house(settings, stop)
         for one in beside:
@@ -140,6 +151,7 @@ async def do_chores(connection: Connection, settings: Settings) -> bool:
             (FORGET_SESSIONS, None),
             (FORGET_DEAD_LETTERS, {"days": settings.dead_letter_days}),
             (FORGET_LIVE_CHANGES, None),
+            (FORGET_CANARIES, None),
             (FORGET_HEARTBEATS, None),
         ):
             gone += (await connection.execute(chore, arguments)).rowcount

@@ -84,7 +84,7 @@ SESSIONS_LOST: Final = Gauge(
 )
 HEARTBEAT_TIMESTAMP: Final = Gauge(
     "hazardloop_heartbeat_timestamp_seconds",
-    "Unix time of the last synthetic alarm that travelled the whole path.",
+    "Unix time at which the last synthetic alarm that travelled the whole path was sent.",
     multiprocess_mode="max",
 )
 

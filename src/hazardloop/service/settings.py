@@ -65,6 +65,10 @@ class Settings(BaseModel):
     api_port: int = Field(default=8080, ge=1, le=65_535)
     metrics_port: int = Field(default=0, ge=0, le=65_535)
     """Where worker and clerk serve /metrics themselves; 0 = only through the api's."""
+    canary_every_s: float = Field(default=30.0, ge=0.1, le=3_600)
+    """How often the clerk sends a synthetic alarm through the whole path."""
+    canary_within_s: float = Field(default=90.0, ge=0.3)
+    """After how long without one that arrived the path counts as broken; at least twice as long."""
     tz: str = "Asia/Shanghai"
     lang: Literal["zh-CN", "en"] = "zh-CN"
     broker_sync: str = Field(default="always", pattern=r"^(always|\d+(ms|s|m))$")
@@ -113,6 +117,14 @@ class Settings(BaseModel):
         except Exception as error:
             raise ValueError(f"{name!r} is not a time zone such as Asia/Shanghai") from error
         return name
+
+    @field_validator("canary_within_s")
+    @classmethod
+    def _one_may_be_late(cls, within_s: float, others: ValidationInfo) -> float:
+        every_s = others.data.get("canary_every_s", 0.0)
+        if within_s < 2 * every_s:
+            raise ValueError(f"at least twice HAZARDLOOP_CANARY_EVERY_S ({every_s:g}) is needed")
+        return within_s
 
     @field_validator("mqtt_share")
     @classmethod

@@ -33,7 +33,7 @@ async def test_a_gateway_comes_with_a_device_that_only_the_service_measures(api:
 
 async def test_nobody_else_makes_such_a_device(api: World) -> None:
     admin = await api.client("admin")
-    for kind in ("gateway", "platform"):
+    for kind in ("gateway", "platform", "platform_canary"):
         refused = await admin.post(
             "/devices", json={"gateway": "E1:GW-1", "code": "FAKE", "kind": kind}
         )
@@ -49,9 +49,9 @@ async def test_the_platform_is_in_lists_and_figures_only_when_asked_for(api: Wor
         assert listed
         assert "PLATFORM" not in str(listed), path
     assert (await operator.get("/enterprises/PLATFORM")).json()["code"] == "PLATFORM"
-    for path, asked in (("/enterprises", "PLATFORM"), ("/gateways", "PLATFORM")):
-        items = (await operator.get(path, params={"enterprise": asked})).json()["items"]
-        assert [item["code"] for item in items] == ["PLATFORM"]
+    for path, codes in (("/enterprises", ["PLATFORM"]), ("/gateways", ["CANARY", "PLATFORM"])):
+        items = (await operator.get(path, params={"enterprise": "PLATFORM"})).json()["items"]
+        assert sorted(item["code"] for item in items) == codes
     await _spool_alarm(api)
     everybody = (await operator.get("/kpi/handling")).json()
     assert everybody["raised"] == 0, "the platform's own troubles are no hazards"

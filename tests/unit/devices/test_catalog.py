@@ -50,6 +50,7 @@ def test_the_service_watches_its_gateways_and_itself() -> None:
     assert {kind.code: set(kind.quantities) for kind in kinds} == {
         "gateway": {"clock_offset", "dead_letter_share"},
         "platform": {"spool_fill"},
+        "platform_canary": {"canary"},
     }
 
 

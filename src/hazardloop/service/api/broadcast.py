@@ -14,6 +14,7 @@ from uuid import UUID
 import psycopg
 import psycopg_pool
 
+from hazardloop.alarms import canary_store
 from hazardloop.service import database
 from hazardloop.service.api import alarm_queries
 from hazardloop.service.api.alarm_queries import Counts
@@ -137,6 +138,7 @@ class Broadcast:
             ]
             for client in self._clients:
                 client.feed.offer(ops, seq)
+            await canary_store.note_shown(conn, changed)
         self._epoch, self._seq = epoch, seq
         self._counts_due = True
         self._ring()

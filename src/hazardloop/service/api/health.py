@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from pydantic import ConfigDict
 
 from hazardloop.alarms.alarm import Stage, Tier
-from hazardloop.service import metrics
+from hazardloop.service import metrics, path_store
 from hazardloop.service.api.access import Here, public
 from hazardloop.service.api.rows import fetch, fetch_one
 from hazardloop.service.api.schema import Out
@@ -140,6 +140,8 @@ async def figures(here: Here) -> Response:
     try:
         async with asyncio.timeout(5), here.pool.connection() as conn:
             families = list(await _from_database(conn))
+            if arrived := await path_store.arrived_at(conn):
+                metrics.HEARTBEAT_TIMESTAMP.set(arrived.timestamp())
     except (*ABSENT, TimeoutError):
         families = []
     return Response(metrics.exposition(families), media_type=CONTENT_TYPE_LATEST)

@@ -9,6 +9,7 @@ from typing import Final
 from hazardloop.devices import wire
 from hazardloop.devices.dialects.dialect import OURS
 from hazardloop.devices.dialects.readers import SPARKPLUG
+from hazardloop.devices.own_devices import CANARY, PLATFORM
 from hazardloop.service.database import Connection
 from hazardloop.service.embedded.templates import write_private
 from hazardloop.service.gateway_secret import hashed
@@ -31,6 +32,13 @@ WORKER_WRITES: Final = (
     "hl/v1/+/+/command",
     "spBv1.0/+/NCMD/+",
 )
+
+SERVICE_WRITES: Final = ("hl/v1/+/+/command",)
+SERVICE_READS: Final = ("hl/v1/+/alarm", "hl/v1/+/+/command/reply")
+
+CANARY_WRITES: Final = (wire.topic(PLATFORM, CANARY, wire.Channel.EVENT),)
+CANARY_READS: Final = (wire.alarm_topic(PLATFORM),)
+"""For the watch over the path, whichever of our accounts the clerk logs in with."""
 
 GATEWAYS: Final = """
     SELECT enterprise.code, gateway.code, mqtt_username, secret_bcrypt, secret_pbkdf2, dialect
@@ -85,9 +93,10 @@ def service_accounts(worker: str, service: str) -> list[Account]:
         worker: of `worker`, which receives everything and tells alarms and rejects.
         service: of `service`, which hears alarms and sends commands (api, clerk, tools).
     """
+    worker_reads = (*WORKER_READS, *WORKER_ALSO_READS, *CANARY_READS)
     ours = (
-        ("worker", worker, WORKER_WRITES, (*WORKER_READS, *WORKER_ALSO_READS)),
-        ("service", service, ("hl/v1/+/+/command",), ("hl/v1/+/alarm", "hl/v1/+/+/command/reply")),
+        ("worker", worker, (*WORKER_WRITES, *CANARY_WRITES), worker_reads),
+        ("service", service, (*SERVICE_WRITES, *CANARY_WRITES), SERVICE_READS),
     )
     accounts = []
     for username, password, publish, subscribe in ours:
