@@ -14,15 +14,20 @@ from hazardloop.service.settings import Settings
 
 USED = (
     "Alarm",
+    "AlarmLine",
     "Bucket",
     "CaseBrief",
     "CheckOut",
     "CountsOut",
+    "CurrentOut",
     "DeadlineOut",
     "DeviceKindOut",
     "EvidenceOut",
+    "HoldOut",
+    "LineOut",
     "Me",
     "Reading",
+    "SheetOut",
     "SnapshotOut",
     "StepOut",
 )

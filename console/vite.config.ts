@@ -7,6 +7,7 @@ export default defineConfig({
   build: {
     outDir: "../src/hazardloop/service/console_dist",
     emptyOutDir: true,
+    manifest: true, // says which files each screen needs; their sizes are tested
     assetsDir: "assets",
     target: "es2022",
     // An inlined asset would be a data: address, which the content policy refuses for scripts.

@@ -1,4 +1,3 @@
-import "./ui/element.css";
 import "./ui/theme.css";
 import { createApp } from "vue";
 import App from "./App.vue";

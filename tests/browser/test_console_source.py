@@ -1,13 +1,18 @@
 """The console's own checks, where there is a Node to run them."""
 
+import gzip
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.browser.conftest import DIST
 
 CONSOLE = Path(__file__).parents[2] / "console"
 LEAST = (22, 18)
@@ -50,3 +55,29 @@ def test_the_types_of_the_console_are_those_of_the_api(node: str, tmp_path: Path
     run(node, str(generator), str(described), "-o", str(generated))
     kept = (CONSOLE / "src" / "api" / "types.gen.ts").read_text()
     assert generated.read_text() == kept, "make them anew: see console/openapi.py"
+
+
+@pytest.mark.parametrize(
+    ("screen", "most_kb"),
+    [
+        pytest.param("src/pages/alarms/AlarmsPage.vue", 160, id="the list of alarms"),
+        pytest.param("src/pages/tasks/TasksPage.vue", 90, id="the tasks on a phone"),
+    ],
+)
+def test_what_a_browser_fetches_for_a_screen_is_bounded(screen: str, most_kb: int) -> None:
+    manifest = json.loads((DIST / ".vite" / "manifest.json").read_text())
+    files = fetched(manifest, "index.html") | fetched(manifest, screen)
+    size = sum(len(gzip.compress((DIST / name).read_bytes(), 9)) for name in files)
+    assert size <= most_kb * 1000, f"{size} bytes in {len(files)} files"
+
+
+def fetched(manifest: dict[str, Any], entry: str) -> set[str]:
+    """The files that `entry` needs before it shows anything, those that they need with them."""
+    found: set[str] = set()
+    wanted = [entry]
+    while wanted:
+        chunk = manifest[wanted.pop()]
+        if chunk["file"] not in found:
+            found |= {chunk["file"], *chunk.get("css", ())}
+            wanted += chunk.get("imports", ())
+    return found

@@ -1,8 +1,6 @@
 // The one HTTP client. The session is a cookie that scripts cannot read; nothing is kept here.
 import { noteServerTime } from "../core/clock.ts";
-import type {
-  Alarm, Case, Counts, DeviceKind, Me, Page, ReadingItem, Snapshot,
-} from "./model.ts";
+import type { Alarm, Case, Counts, DeviceKind, Me, Page, ReadingItem, Snapshot } from "./model.ts";
 
 const PREFIX = "/api/v1";
 
@@ -31,11 +29,12 @@ export function whenSignedOut(callback: () => void): void {
   signedOut = callback;
 }
 
-type Query = Record<string, string | number | undefined>;
+export type Query = Record<string, string | number | boolean | readonly string[] | undefined>;
 
 function address(path: string, query: Query = {}): string {
-  const pairs = Object.entries(query).filter(([, value]) => value !== undefined);
-  const text = new URLSearchParams(pairs.map(([key, value]) => [key, String(value)])).toString();
+  const pairs = Object.entries(query).flatMap(([key, value]) =>
+    [value ?? []].flat().map((one): [string, string] => [key, String(one)]));
+  const text = new URLSearchParams(pairs).toString();
   return PREFIX + path + (text ? `?${text}` : "");
 }
 
@@ -48,7 +47,8 @@ async function problemOf(answer: Response): Promise<Record<string, unknown>> {
   }
 }
 
-async function ask<Answer>(
+/** One request and its answer; the addresses stand here and in screens.ts. */
+export async function ask<Answer>(
   method: string, path: string, options: { query?: Query; body?: unknown } = {},
 ): Promise<Answer> {
   const isForm = options.body instanceof FormData;
@@ -86,6 +86,9 @@ export const acknowledge = (id: string, version: number, note?: string) =>
   ask<Alarm>("POST", `/alarms/${encodeURIComponent(id)}/acknowledge`, {
     body: note ? { version, note } : { version },
   });
+/** Takes one's own acknowledgement back; a second entry, the first one stays. */
+export const unacknowledge = (id: string) =>
+  ask<Alarm>("POST", `/alarms/${encodeURIComponent(id)}/unacknowledge`, { body: {} });
 /** Lets go of the latch of an alarm that is normal again; `unseen` acknowledges it with that. */
 export const resetLatch = (id: string, unseen: boolean) =>
   ask<Alarm>("POST", `/alarms/${encodeURIComponent(id)}/reset`, { body: { acknowledge: unseen } });

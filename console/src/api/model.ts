@@ -97,6 +97,32 @@ export type Case = Said<Schemas["CaseBrief"], { tier: TierName }> & {
   deadlines: Schemas["DeadlineOut"][];
 };
 
+export type CaseBrief = Said<Schemas["CaseBrief"], { tier: TierName }>;
+export type AlarmLine = Said<Schemas["AlarmLine"], { tier: TierName }>;
+export type Hold = Said<Schemas["HoldOut"], { tier: TierName }>;
+export type Shift = Schemas["ShiftOut"];
+export type CurrentShift = Schemas["CurrentOut"];
+export type LogLine = Schemas["LineOut"];
+
+/** One line of a section of the handover sheet: an alarm, a case or a hold. */
+export interface SheetItem {
+  id: string | number;
+  tier?: number;
+  point?: string;
+  device?: string;
+  enterprise?: string;
+  stage?: Stage;
+  due_at?: string;
+  raised_at?: string;
+  kind?: string;
+  until?: string;
+  by?: string;
+  reason?: string;
+  alarm_id?: string;
+}
+export interface SheetSection { total: number; items: SheetItem[] }
+export type Sheet = Said<Schemas["SheetOut"], { sheet: Record<string, SheetSection> }>;
+
 /** A raw reading, or the summary of a bucket of them. */
 export type ReadingItem =
   | Pick<Schemas["Reading"], "observed_at" | "value" | "quality">

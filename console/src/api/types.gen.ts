@@ -64,6 +64,38 @@ export interface components {
             unit: string;
             value: number | null;
         };
+        AlarmLine: {
+            acknowledge_note: string | null;
+            acknowledged: boolean;
+            acknowledged_at: string | null;
+            acknowledged_by: string | null;
+            allowed_actions: string[];
+            case: components["schemas"]["CaseOut"] | null;
+            cleared_at: string | null;
+            condition: string;
+            device: components["schemas"]["DeviceOut"];
+            direction: string;
+            drill: boolean;
+            enterprise: components["schemas"]["Ref"];
+            found_late: boolean;
+            hazard_unit: components["schemas"]["Ref"] | null;
+            hold: components["schemas"]["HoldBrief"] | null;
+            /** Format: uuid */
+            id: string;
+            latched: boolean;
+            limit: number;
+            limits: components["schemas"]["LimitOut"][];
+            point: components["schemas"]["PointOut"];
+            raised_at: string;
+            recorded_at: string;
+            rule: components["schemas"]["RuleOut"];
+            signal: components["schemas"]["State"];
+            tier: string;
+            tier_now: string | null;
+            unit: string;
+            value: number | null;
+            version: number;
+        };
         AssignmentOut: {
             assigned_to: string;
             dispatched_at: string;
@@ -137,6 +169,11 @@ export interface components {
                 [key: string]: components["schemas"]["TierCounts"];
             };
         };
+        CurrentOut: {
+            duty_supervisor: components["schemas"]["StandsOut"] | null;
+            next: components["schemas"]["ShiftOut"] | null;
+            shift: components["schemas"]["ShiftOut"] | null;
+        };
         DeadlineOut: {
             done_at: string | null;
             due_at: string;
@@ -197,10 +234,49 @@ export interface components {
             reason: string;
             until: string;
         };
+        HoldOut: {
+            alarms: number;
+            allowed_actions: string[];
+            applies: boolean;
+            approver: string | null;
+            asked_at: string;
+            asked_by: string;
+            asked_role: string;
+            device: components["schemas"]["Ref"];
+            end_note: string | null;
+            ended_at: string | null;
+            ended_by: string | null;
+            ended_why: string | null;
+            enterprise: components["schemas"]["Ref"];
+            granted_at: string | null;
+            granted_by: string | null;
+            id: number;
+            kind: string;
+            permit: string | null;
+            point: string | null;
+            reason: string;
+            replacement: string | null;
+            responsible: string | null;
+            rule: string | null;
+            /** @enum {string} */
+            state: "asked" | "in_force" | "ended";
+            tier: string;
+            until: string;
+            while_rule: string | null;
+        };
         LimitOut: {
             direction: string;
             limit: number;
             tier: string;
+        };
+        LineOut: {
+            alarm_id: string | null;
+            category: string;
+            id: number;
+            shift_id: number | null;
+            text: string;
+            written_at: string;
+            written_by: string;
         };
         Me: {
             display_name: string;
@@ -259,6 +335,41 @@ export interface components {
             source: string;
             version: number;
         };
+        SheetOut: {
+            accepted_at: string | null;
+            accepted_by: string | null;
+            allowed: components["schemas"]["SheetStep"][];
+            ends_at: string;
+            id: number;
+            name: string;
+            notes: string;
+            roster: components["schemas"]["StandsOut"][];
+            sheet: {
+                [key: string]: unknown;
+            };
+            starts_at: string;
+            state: components["schemas"]["SheetState"];
+            submitted_at: string | null;
+            submitted_by: string | null;
+        };
+        /** @enum {string} */
+        SheetState: "draft" | "submitted" | "accepted";
+        /** @enum {string} */
+        SheetStep: "write" | "submit" | "accept";
+        ShiftOut: {
+            accepted_at: string | null;
+            accepted_by: string | null;
+            allowed: components["schemas"]["SheetStep"][];
+            ends_at: string;
+            id: number;
+            name: string;
+            notes: string;
+            roster: components["schemas"]["StandsOut"][];
+            starts_at: string;
+            state: components["schemas"]["SheetState"];
+            submitted_at: string | null;
+            submitted_by: string | null;
+        };
         SnapshotOut: {
             /** Format: date-time */
             as_of: string;
@@ -273,6 +384,11 @@ export interface components {
         };
         /** @enum {string} */
         Stage: "raised" | "dispatched" | "signed" | "verified" | "handling" | "submitted" | "closed";
+        StandsOut: {
+            display_name: string;
+            post: string;
+            username: string;
+        };
         /** @enum {string} */
         State: "normal" | "unacknowledged" | "acknowledged" | "returned_unacknowledged" | "latched_unacknowledged" | "latched_acknowledged" | "shelved" | "suppressed" | "out_of_service";
         StepOut: {

@@ -12,7 +12,7 @@ from hazardloop.devices.instants import rfc3339
 POLICY: Final = "; ".join(
     (
         "default-src 'self'",
-        "style-src 'self' 'unsafe-inline'",  # Element Plus sets inline styles
+        "style-src 'self' 'unsafe-inline'",  # rows are placed by style attributes
         "img-src 'self' blob: data:",
         "object-src 'none'",
         "base-uri 'none'",

@@ -1,0 +1,49 @@
+// The screens: what each is called in the address, who sees it, where it stands in the menu.
+// A screen is shown to whoever holds the permission its data need; `roles` narrows that to those
+// whose work it is. The server refuses all the same what is not allowed.
+import type { Component } from "vue";
+import type { Me, Role } from "../api/model.ts";
+
+export type PageId = "alarms" | "tasks" | "review" | "holds" | "handover";
+export type MenuGroup = "watch" | "work";
+
+export interface Screen {
+  id: PageId;
+  group: MenuGroup;
+  needs: string;
+  roles?: readonly Role[];
+  load: () => Promise<{ default: Component }>;
+}
+
+/** In the order of the menu. */
+export const SCREENS: readonly Screen[] = [
+  {
+    id: "tasks", group: "watch", needs: "cases.step", roles: ["enterprise", "authority"],
+    load: () => import("../pages/tasks/TasksPage.vue"),
+  },
+  { id: "alarms", group: "watch", needs: "alarms.read", load: () => import("../pages/alarms/AlarmsPage.vue") },
+  { id: "holds", group: "watch", needs: "alarms.read", load: () => import("../pages/holds/HoldsPage.vue") },
+  { id: "handover", group: "watch", needs: "shifts.read", load: () => import("../pages/handover/HandoverPage.vue") },
+  {
+    id: "review", group: "work", needs: "cases.step", roles: ["authority", "supervisor", "operator"],
+    load: () => import("../pages/review/ReviewPage.vue"),
+  },
+];
+
+type Viewer = Pick<Me, "role" | "permissions">;
+
+export const mayOpen = (screen: Screen, viewer: Viewer): boolean =>
+  viewer.permissions.includes(screen.needs) && (screen.roles?.includes(viewer.role) ?? true);
+
+export const screensOf = (viewer: Viewer): Screen[] => SCREENS.filter((screen) => mayOpen(screen, viewer));
+
+/** Where a person starts: who answers for handling on a phone at their tasks, everybody else at the alarms. */
+export const landing = (viewer: Viewer, narrow: boolean): PageId =>
+  narrow && viewer.role === "enterprise" ? "tasks" : "alarms";
+
+/** The screen asked for, or where this person starts when it is none of theirs. */
+export function screenFor(wanted: string | null, viewer: Viewer, narrow: boolean): Screen {
+  const mine = screensOf(viewer);
+  const found = mine.find(({ id }) => id === wanted) ?? mine.find(({ id }) => id === landing(viewer, narrow));
+  return found ?? mine[0] ?? SCREENS[0]!;
+}
