@@ -88,9 +88,11 @@ def span_not_entered(limit: Limit) -> tuple[float, float]:
 
 
 def _restless(watch: Watch, signal: Signal) -> bool:
-    """Whether any reading at all may change it: a delay runs, or its alarm says another tier."""
+    """Whether any reading at all may change it, whatever its value."""
     told = signal.alarm.tier if signal.alarm else 0
-    return signal.pending or told != worst_held(watch, signal)
+    if signal.pending or told != worst_held(watch, signal):
+        return True  # a delay runs, or its alarm says another tier
+    return any(signal.holds) and (watch.bits is not None or watch.hours is not None)
 
 
 def let_time_pass(watch: Watch, signal: Signal, until_us: int) -> Iterator[int]:
@@ -123,20 +125,33 @@ def take_value(watch: Watch, signal: Signal, at_us: int, value: float) -> None:
     A limit that does not hold is entered at or beyond it and holds once entered for the on-delay.
     One that holds is left beyond its deadband and ends at a reading that is still beyond it after
     the off-delay: silence is not recovery. On-delays that ended before are to be passed first.
+    Outside its hours a rule is left, and a value that is beyond a limit then waits for them.
     Source: deadband and delays, IEC 62682.
     """
+    looks, compared = watch.looks(at_us), watch.compared(value)
     for nth, limit in enumerate(watch.limits):
-        if signal.holds[nth]:
-            opposed = not limit.stay_low <= value <= limit.stay_high
-            delay_us = watch.off_delay_us
-        else:
-            opposed = limit.enter_low <= value <= limit.enter_high
-            delay_us = watch.on_delay_us
-        if not opposed:
+        entered = limit.enter_low <= compared <= limit.enter_high
+        if signal.holds[nth] and not _left(watch, signal, nth, at_us, compared, looks):
+            continue
+        if not entered:
             signal.since[nth] = NEVER
             continue
         if signal.since[nth] == NEVER:
-            signal.since[nth] = at_us
-        if at_us - signal.since[nth] >= delay_us:
-            signal.holds[nth] = not signal.holds[nth]
+            signal.since[nth] = watch.begins(at_us)
+        if at_us - signal.since[nth] >= watch.on_delay_us:
+            signal.holds[nth] = True
             signal.since[nth] = NEVER
+
+
+def _left(watch: Watch, signal: Signal, nth: int, at_us: int, compared: float, looks: bool) -> bool:
+    """Whether a limit that held is left by this reading; `signal` is changed."""
+    limit = watch.limits[nth]
+    if looks and limit.stay_low <= compared <= limit.stay_high:
+        signal.since[nth] = NEVER
+        return False
+    if signal.since[nth] == NEVER:
+        signal.since[nth] = at_us
+    if at_us - signal.since[nth] < watch.off_delay_us:
+        return False
+    signal.holds[nth], signal.since[nth] = False, NEVER
+    return True

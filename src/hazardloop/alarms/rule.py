@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from hazardloop.alarms.alarm import Direction, Tier
+from hazardloop.alarms.hours import Hours
 from hazardloop.devices.catalog import Text
 from hazardloop.devices.readings import Floats
 
@@ -21,6 +22,15 @@ class RuleKind(StrEnum):
     THRESHOLD = "threshold"
     STATE = "state"
     STALE = "stale"
+
+
+class Match(StrEnum):
+    """How many of the bits asked for must be how."""
+
+    ANY_SET = "any_set"
+    ALL_SET = "all_set"
+    ANY_CLEAR = "any_clear"
+    ALL_CLEAR = "all_clear"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,31 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
+class Bits:
+    """Some bits of a status word that are set, or clear."""
+
+    bits: tuple[int, ...]
+    """Ascending; 0 = the least."""
+    match: Match
+    tier: Tier
+
+    @property
+    def mask(self) -> int:
+        """The word in which just these bits are set."""
+        return sum(1 << bit for bit in self.bits)
+
+    def found(self, value: float) -> bool:
+        """Whether a word says so; what is behind the point of `value` is no part of it."""
+        word = int(value) & self.mask
+        return {
+            Match.ANY_SET: word != 0,
+            Match.ALL_SET: word == self.mask,
+            Match.ANY_CLEAR: word != self.mask,
+            Match.ALL_CLEAR: word == 0,
+        }[self.match]
+
+
+@dataclass(frozen=True, slots=True)
 class Silence:
     """No usable reading for so long."""
 
@@ -74,6 +109,9 @@ class Silence:
         if self.after_intervals is None:
             return np.full(len(interval_s), max(self.after_s or 0.0, self.min_s))
         return np.maximum(self.after_intervals * interval_s, self.min_s)
+
+
+Condition: TypeAlias = Threshold | State | Bits | Silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +140,7 @@ class Rule:
     confidence: str
     """sure, likely, check, or house: our own proposal."""
     select: Select
-    condition: Threshold | State | Silence
+    condition: Condition
     on_delay_s: float = 0.0
     off_delay_s: float = 0.0
     latch: bool = False
@@ -113,6 +151,8 @@ class Rule:
     """Grades of hazard unit in which each tier is one worse than written."""
     plan: tuple[PlanItem, ...] = ()
     """The response plan (处置卡), in the order of its items; copied to each case."""
+    hours: Hours | None = None
+    """What is measured outside them neither begins nor keeps up an alarm; None = at any time."""
 
     def tier_in(self, grade: int, tier: Tier) -> Tier:
         """What the written `tier` means in a hazard unit of `grade`."""

@@ -14,6 +14,8 @@ from pydantic import (
 )
 
 from hazardloop.alarms.alarm import TIER_BY_NAME, Tier
+from hazardloop.alarms.hours import Hours
+from hazardloop.alarms.rule import Bits, Match
 from hazardloop.devices.catalog import STRICT, Code, TextIn, Words
 
 RuleId = Annotated[
@@ -56,6 +58,37 @@ class PlanItemForm(BaseModel):
     required: bool = True
 
 
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+
+
+class WindowForm(BaseModel):
+    """Part of the local day, as `{from: "22:00", to: "06:00", days: [fri, sat]}`."""
+
+    model_config = STRICT | {"populate_by_name": True}
+
+    opens: Annotated[TimeOfDay, Field(alias="from")]
+    closes: Annotated[TimeOfDay, Field(alias="to")]
+    days: (
+        Annotated[
+            list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]], Field(min_length=1)
+        ]
+        | None
+    ) = None
+
+    def hours(self) -> Hours:
+        """The core's form of it."""
+        opens, closes = (int(t[:2]) * 60 + int(t[3:]) for t in (self.opens, self.closes))
+        return Hours(opens, closes, tuple(sorted({DAYS.index(day) for day in self.days or ()})))
+
+    @field_validator("opens", "closes", mode="before")
+    @classmethod
+    def _quoted(cls, value: Any) -> Any:
+        if isinstance(value, int):
+            raise ValueError(f"found {value}: quote a time of day, YAML reads 22:00 as a number")
+        return value
+
+
 class RuleForm(BaseModel, ABC):
     """What every rule says, whatever its kind."""
 
@@ -75,6 +108,7 @@ class RuleForm(BaseModel, ABC):
     re_alarm_s: Seconds = 0.0
     worse_in_grades: list[Annotated[int, Field(ge=1, le=4)]] = []
     plan: Annotated[list[PlanItemForm], Field(max_length=20)] = []
+    window: WindowForm | None = None
 
     @abstractmethod
     def tiers(self) -> set[Tier]:
@@ -89,6 +123,14 @@ class RuleForm(BaseModel, ABC):
         return plan
 
     @model_validator(mode="after")
+    def _delay_ends_in_its_window(self) -> "RuleForm":
+        if self.window and self.on_delay_s >= (length_s := self.window.hours().length_s):
+            raise ValueError(
+                f"on_delay_s: found {self.on_delay_s:g}, the window is open for {length_s} s"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _nothing_is_worse_than_red(self) -> "RuleForm":
         if self.worse_in_grades and Tier.RED in self.tiers():
             raise ValueError("worse_in_grades: red cannot get worse, write a rule for each grade")
@@ -101,6 +143,8 @@ class ThresholdForm(RuleForm):
     high: Annotated[dict[TierName, float], Field(min_length=1)] | None = None
     low: Annotated[dict[TierName, float], Field(min_length=1)] | None = None
     deadband: Annotated[float, Field(ge=0)] = 0.0
+    deadband_percent: Annotated[float, Field(gt=0, lt=100)] | None = None
+    """Of the span of the quantity, or of `of`."""
     of: str | None = None
     default_of: Annotated[float, Field(gt=0)] | None = None
 
@@ -118,6 +162,8 @@ class ThresholdForm(RuleForm):
             raise ValueError("either high or low is needed; for both sides write two rules")
         if self.default_of is not None and self.of is None:
             raise ValueError("default_of stands in for a missing tag: name the tag in 'of'")
+        if self.deadband and self.deadband_percent is not None:
+            raise ValueError("deadband and deadband_percent say the same: write one of them")
         limits = [limit for _, limit in sorted(self.limits().items())]
         if limits != sorted(set(limits), reverse=self.high is None):
             order = "rise" if self.high else "fall"
@@ -126,14 +172,31 @@ class ThresholdForm(RuleForm):
 
 
 class StateForm(RuleForm):
-    """A value that is the alarm by itself."""
+    """A value that is the alarm by itself, or bits of a status word."""
 
-    equals: bool | float
+    equals: bool | float | None = None
+    bits: Annotated[list[Annotated[int, Field(ge=0, le=51)]], Field(min_length=1)] | None = None
+    match: Literal["any_set", "all_set", "any_clear", "all_clear"] | None = None
     tier: TierName
 
     def tiers(self) -> set[Tier]:
         """Its one tier."""
         return {TIER_BY_NAME[self.tier]}
+
+    def found_bits(self) -> Bits | None:
+        """The bits it looks for; None: it looks for one value."""
+        if self.bits is None:
+            return None
+        how = Match(self.match or Match.ANY_SET)
+        return Bits(tuple(sorted(set(self.bits))), how, TIER_BY_NAME[self.tier])
+
+    @model_validator(mode="after")
+    def _one_thing(self) -> "StateForm":
+        if (self.equals is None) == (self.bits is None):
+            raise ValueError("either equals or bits is needed")
+        if self.match is not None and self.bits is None:
+            raise ValueError("match says how bits are to be: name them in 'bits'")
+        return self
 
 
 class StaleForm(RuleForm):
@@ -141,6 +204,7 @@ class StaleForm(RuleForm):
 
     on_delay_s: Literal[0] = 0
     off_delay_s: Literal[0] = 0
+    window: None = None
     after_s: Annotated[float, Field(gt=0)] | None = None
     after_intervals: Annotated[float, Field(gt=0)] | None = None
     min_s: Annotated[float, Field(ge=0)] = 0.0

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hazardloop.alarms.alarm import Direction, Tier
+from hazardloop.alarms.hours import LOCAL_TZ
 from hazardloop.alarms.kernels import calm_band, span_not_entered
-from hazardloop.alarms.rule import Rule, Silence, State, TagTest, Threshold
+from hazardloop.alarms.rule import Bits, Match, Rule, Silence, State, TagTest, Threshold
 from hazardloop.alarms.watch import Limit, Watch
 from hazardloop.devices.readings import Floats, Rows, Tiers, Times
 from hazardloop.devices.registry import Registry, RowOf
@@ -72,6 +73,8 @@ class RuleTable:
     versions: tuple[int, ...]
     index: Mapping[str, int]
     """Rule id to its place in `rules`."""
+    tz: str
+    """Whose local time the hours of rules are in."""
     profiles: Profiles
     profile: Rows
     """Place of each point's profile in those made."""
@@ -102,6 +105,7 @@ def compile_rules(
     rules: Sequence[Rule],
     registry: Registry,
     versions: Mapping[str, int] = MappingProxyType({}),
+    tz: str = LOCAL_TZ,
 ) -> RuleTable:
     """The table of these rules over these points.
 
@@ -109,12 +113,14 @@ def compile_rules(
         rules: with ids that differ.
         registry: whose dense rows the table follows.
         versions: rule id to its version; 1 where it is not in there.
+        tz: time zone of the house, by its name in the IANA database.
     """
     nobody = np.empty(0, np.int32)
     bare = RuleTable(
         rules=tuple(rules),
         versions=tuple(versions.get(rule.rule_id, 1) for rule in rules),
         index={rule.rule_id: index for index, rule in enumerate(rules)},
+        tz=tz,
         profiles=Profiles(_asked(rules), [NOTHING], {}, {NOTHING: 0}),
         profile=nobody,
         calm_low=np.empty(0),
@@ -198,7 +204,7 @@ def _profiles_at(table: RuleTable, registry: Registry, rows: Rows) -> tuple[Rows
         if place is None:
             what = registry.measurands[measurand]
             facts = PointFacts(what.kind, what.quantity, grade, device.tags, enterprise)
-            profile, odd = _profile(table.rules, wanted[0], facts)
+            profile, odd = _profile(table, wanted[0], facts)
             problems += [f"device {device.code}: {each}" for each in odd]
             place = profiles.place_of.setdefault(profile, len(profiles.made))
             if place == len(profiles.made):
@@ -209,9 +215,10 @@ def _profiles_at(table: RuleTable, registry: Registry, rows: Rows) -> tuple[Rows
 
 
 def _profile(
-    rules: Sequence[Rule], indices: Sequence[int], facts: PointFacts
+    table: RuleTable, indices: Sequence[int], facts: PointFacts
 ) -> tuple[Profile, list[str]]:
-    watches, problems = watches_of(rules, indices, facts)
+    rules = table.rules
+    watches, problems = watches_of(rules, indices, facts, table.tz)
     silences = tuple(
         (index, rules[index].tier_in(facts.grade, condition.tier))
         for index in indices
@@ -277,7 +284,7 @@ def _meets(tags: Mapping[str, Any], tag: str, test: TagTest) -> bool:
 
 
 def watches_of(
-    rules: Sequence[Rule], indices: Sequence[int], facts: PointFacts
+    rules: Sequence[Rule], indices: Sequence[int], facts: PointFacts, tz: str
 ) -> tuple[tuple[Watch, ...], list[str]]:
     """What compares values at such a point, and what of its tags could not be used."""
     watches: list[Watch] = []
@@ -291,7 +298,7 @@ def watches_of(
             scale, problem = _scale(rule.condition, facts.tags)
             problems += [f"{problem} (rule {rule.rule_id})"] if problem else []
         if scale is not None:
-            watches.append(_watch(rule, index, facts.grade, scale))
+            watches.append(_watch(rule, index, facts.grade, scale, tz))
     return tuple(watches), problems
 
 
@@ -310,12 +317,17 @@ def _scale(condition: Threshold, tags: Mapping[str, Any]) -> tuple[float | None,
     return condition.default_of, f"tag {condition.of}: {given!r} is no positive number: {instead}"
 
 
-def _watch(rule: Rule, index: int, grade: int, scale: float) -> Watch:
+def _watch(rule: Rule, index: int, grade: int, scale: float, tz: str) -> Watch:
     condition = rule.condition
     assert not isinstance(condition, Silence)
+    bits: Bits | None = None
     if isinstance(condition, State):
         tier = rule.tier_in(grade, condition.tier)
         limits: tuple[Limit, ...] = (Limit(tier, *[condition.equals] * 5),)
+        direction = Direction.STATE
+    elif isinstance(condition, Bits):
+        tier = rule.tier_in(grade, condition.tier)
+        bits, limits = condition, (Limit(tier, float(condition.mask), 1.0, 1.0, 1.0, 1.0),)
         direction = Direction.STATE
     else:
         deadband = _tidy(condition.deadband * scale)
@@ -325,9 +337,22 @@ def _watch(rule: Rule, index: int, grade: int, scale: float) -> Watch:
             for tier, part in condition.limits
         )
     on_delay_us, off_delay_us = (round(s * US_PER_S) for s in (rule.on_delay_s, rule.off_delay_s))
-    spans = [span_not_entered(limit) for limit in limits]
+    spans = [_words_not_found(bits)] if bits else [span_not_entered(limit) for limit in limits]
     calm_low, calm_high = max(low for low, _ in spans), min(high for _, high in spans)
-    return Watch(index, direction, limits, on_delay_us, off_delay_us, calm_low, calm_high)
+    return Watch(
+        index, direction, limits, on_delay_us, off_delay_us, calm_low, calm_high,
+        bits, rule.hours, tz,
+    )  # fmt: skip
+
+
+def _words_not_found(bits: Bits) -> tuple[float, float]:
+    """An open span of words that cannot have the bits as asked; empty where any might."""
+    match bits.match:
+        case Match.ANY_SET:
+            return -1.0, float(1 << bits.bits[0])
+        case Match.ALL_SET:
+            return -1.0, float(bits.mask)
+    return math.inf, -math.inf
 
 
 def _limit(direction: Direction, tier: Tier, value: float, deadband: float) -> Limit:

@@ -1,5 +1,7 @@
 """Rule files to rules: what each watches, its limits, and where its numbers come from."""
 
+import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
@@ -8,6 +10,7 @@ from pydantic import ValidationError
 
 from hazardloop.alarms.alarm import TIER_BY_NAME, Direction
 from hazardloop.alarms.rule import (
+    Condition,
     PlanItem,
     Rule,
     RuleKind,
@@ -48,22 +51,67 @@ def _select(form: SelectForm) -> Select:
     )
 
 
-def _condition(form: RuleForm) -> Threshold | State | Silence:
+def _condition(form: RuleForm, quantity: Quantity | None) -> Condition:
     match form:
         case ThresholdForm():
             limits = form.limits()
             return Threshold(
                 direction=Direction.HIGH if form.high else Direction.LOW,
                 limits=tuple(sorted(limits.items())),
-                deadband=form.deadband,
+                deadband=_deadband(form, quantity),
                 of=form.of,
                 default_of=form.default_of,
             )
         case StateForm():
-            return State(equals=float(form.equals), tier=TIER_BY_NAME[form.tier])
+            found = form.found_bits()
+            return found or State(float(form.equals or 0), TIER_BY_NAME[form.tier])
         case StaleForm():
             return Silence(TIER_BY_NAME[form.tier], form.after_s, form.after_intervals, form.min_s)
     raise AssertionError(form)
+
+
+def _deadband(form: ThresholdForm, quantity: Quantity | None) -> float:
+    """As the limits are written: in the quantity's unit, or in parts of `of`."""
+    if form.deadband_percent is None:
+        return form.deadband
+    span = 1.0 if form.of is not None else _span(quantity)
+    return float(f"{form.deadband_percent / 100 * span:.9g}")
+
+
+def _span(quantity: Quantity | None) -> float:
+    return math.inf if quantity is None else quantity.high - quantity.low
+
+
+def _misfits_of_threshold(form: ThresholdForm, quantity: Quantity) -> Iterable[tuple[str, str]]:
+    if quantity.type is not QuantityType.NUMBER:
+        yield "quantity", f"{form.quantity} is a {quantity.type}: use kind: state"
+        return
+    side, limits = "high" if form.high else "low", sorted(form.limits().values())
+    if form.of is None:
+        span = f"{quantity.low:g}..{quantity.high:g} {quantity.unit}"
+        for limit in form.limits().values():
+            if not quantity.low <= limit <= quantity.high:
+                yield side, f"limit {limit:g} outside {span}: {form.quantity} never reaches it"
+    field = "deadband" if form.deadband_percent is None else "deadband_percent"
+    deadband = _deadband(form, quantity)
+    if math.isinf(deadband):
+        yield field, f"{form.quantity} has no span to take a part of: write deadband in its unit"
+        return
+    rest = limits[0] - quantity.low if form.high else quantity.high - limits[-1]
+    band = math.inf if form.of is not None else rest
+    for one, next_one in itertools.pairwise(limits):
+        band = min(band, next_one - one)
+    if deadband and deadband >= band:
+        yield field, f"{field}: {deadband:g} is no narrower than the band of {band:g} it lies in"
+
+
+def _misfits_of_bits(form: StateForm, quantity: Quantity) -> Iterable[tuple[str, str]]:
+    if quantity.type is not QuantityType.NUMBER:
+        yield "bits", f"{form.quantity} is a {quantity.type}: it has no bits, use equals"
+        return
+    for bit in form.bits or ():
+        if 1 << bit > quantity.high:
+            yield "bits", f"bit {bit} is never set: {form.quantity} reaches {quantity.high:g}"
 
 
 def _misfits(
@@ -73,14 +121,9 @@ def _misfits(
     if quantity is None:
         yield "quantity", f"{device_kind} has no quantity {form.quantity!r}"
     elif isinstance(form, ThresholdForm):
-        if quantity.type is not QuantityType.NUMBER:
-            yield "quantity", f"{form.quantity} is a {quantity.type}: use kind: state"
-        elif form.of is None:
-            span = f"{quantity.low:g}..{quantity.high:g} {quantity.unit}"
-            for limit in form.limits().values():
-                if not quantity.low <= limit <= quantity.high:
-                    side = "high" if form.high else "low"
-                    yield side, f"limit {limit:g} outside {span}: {form.quantity} never reaches it"
+        yield from _misfits_of_threshold(form, quantity)
+    elif isinstance(form, StateForm) and form.bits is not None:
+        yield from _misfits_of_bits(form, quantity)
     elif isinstance(form, StateForm) and (
         (quantity.type is QuantityType.NUMBER) == isinstance(form.equals, bool)
     ):
@@ -114,10 +157,11 @@ def _read_rule(marked: Marked, kind: DeviceKind | None, catalog: Catalog | None)
         if kind is None:
             message = f"{what}: select.kind: no kind of device {device_kind!r}"
             raise FileRefused([marked.problem(("select",), message)])
+    quantity = kind.quantities.get(form.quantity) if kind is not None else None
     if kind is not None:
         misfits = [
             marked.problem((field,), f"{what}: {why}")
-            for field, why in _misfits(form, kind.quantities.get(form.quantity), kind.code)
+            for field, why in _misfits(form, quantity, kind.code)
         ]
         if misfits:
             raise FileRefused(misfits)
@@ -131,13 +175,14 @@ def _read_rule(marked: Marked, kind: DeviceKind | None, catalog: Catalog | None)
         source=form.source,
         confidence=form.confidence,
         select=_select(form.select),
-        condition=_condition(form),
+        condition=_condition(form, quantity),
         on_delay_s=form.on_delay_s,
         off_delay_s=form.off_delay_s,
         latch=form.latch,
         re_alarm_s=form.re_alarm_s,
         worse_in_grades=tuple(form.worse_in_grades),
         plan=tuple(PlanItem(one.item, one.text.text(), one.required) for one in form.plan),
+        hours=form.window.hours() if form.window else None,
     )
 
 
@@ -219,15 +264,15 @@ def check(text: str, name: str, catalog: Catalog | None = None) -> list[Problem]
 
 def definition_of(rule: Rule) -> dict[str, Any]:
     """A rule as it is stored: JSON values only; equal ones are one version."""
-    condition = asdict(rule.condition)
+    condition = {name: _plain(part) for name, part in asdict(rule.condition).items()}
     if isinstance(rule.condition, Threshold):
         condition["limits"] = {tier.wire: limit for tier, limit in rule.condition.limits}
         condition["direction"] = rule.condition.direction.value
     else:
         condition["tier"] = rule.condition.tier.wire
     said = asdict(rule)
-    said["plan"] = list(said["plan"])
-    for later in ("latch", "re_alarm_s", "plan"):
+    said["plan"], said["hours"] = list(said["plan"]), _plain(said["hours"])
+    for later in ("latch", "re_alarm_s", "plan", "hours"):
         if not said[later]:
             del said[later]  # a rule that says nothing of it is what it was before it could
     return said | {

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from hazardloop.alarms.alarm import Change, ChangeKind, Direction, Tier, alarm_id_of
 from hazardloop.alarms.memory import OpenAlarmRow
-from hazardloop.alarms.rule import Rule, Silence, State, Threshold
+from hazardloop.alarms.rule import Bits, Rule, Silence, State, Threshold
 from hazardloop.alarms.rule_table import US_PER_S, RuleTable
 from hazardloop.alarms.watch import Signal, Standing, Watch, worst_held
 
@@ -147,7 +147,7 @@ def _direction(rule: Rule) -> Direction:
     match rule.condition:
         case Threshold():
             return rule.condition.direction
-        case State():
+        case State() | Bits():
             return Direction.STATE
         case Silence():
             return Direction.STALE

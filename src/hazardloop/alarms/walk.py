@@ -91,6 +91,8 @@ class Walk:
         tier = worst_entered(watch, moment.value)
         if not tier or watch.on_delay_us > 0 or (signal is not None and signal.alarm is not None):
             return
+        if not watch.looks(moment.at_us):
+            return
         until_us = int(self.memory.newest_at[row])
         if not note_find(self.memory, row, watch.rule, LateFind(moment.at_us, until_us, tier)):
             return

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from hazardloop.alarms.alarm import Direction, Tier
+from hazardloop.alarms.hours import Hours, opening_from
+from hazardloop.alarms.rule import Bits
 from hazardloop.devices.readings import NEVER
 
 
@@ -37,6 +39,31 @@ class Watch:
     """At rest, values above this ..."""
     calm_high: float
     """... and below this change nothing."""
+    bits: Bits | None = None
+    """What is compared with the limits is not the value but whether it has them: 1 or 0."""
+    hours: Hours | None = None
+    tz: str = ""
+    """Whose local time `hours` are in."""
+
+    def compared(self, value: float) -> float:
+        """What the limits are compared with."""
+        return value if self.bits is None else float(self.bits.found(value))
+
+    def looks(self, at_us: int) -> bool:
+        """Whether the rule looks at what is measured then."""
+        return self.hours is None or opening_from(self.hours, self.tz, at_us)[0] <= at_us
+
+    def begins(self, at_us: int) -> int:
+        """From when on a value counts that was beyond a limit at `at_us`, and stays so.
+
+        Not before the rule looks, and in hours that leave time for the on-delay to end in them.
+        """
+        if self.hours is None:
+            return at_us
+        opens, closes = opening_from(self.hours, self.tz, at_us)
+        if max(at_us, opens) + self.on_delay_us < closes:
+            return max(at_us, opens)
+        return opening_from(self.hours, self.tz, closes)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +115,7 @@ def worst_held(watch: Watch, signal: Signal) -> Tier:
 
 def worst_entered(watch: Watch, value: float) -> Tier:
     """Tier of the worst limit that `value` is at or beyond."""
+    value = watch.compared(value)
     for limit in reversed(watch.limits):
         if limit.enter_low <= value <= limit.enter_high:
             return limit.tier

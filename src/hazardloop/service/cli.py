@@ -193,11 +193,12 @@ def _simulate(arguments: Arguments) -> int:
 
 def _rules(arguments: Arguments) -> int:
     from hazardloop.alarms import rules
+    from hazardloop.devices.catalog import shipped_catalog
 
-    problems = []
+    problems, catalog = [], shipped_catalog()
     for file in arguments.files:
         try:
-            problems += rules.check(file.read_text(encoding="utf-8"), str(file))
+            problems += rules.check(file.read_text(encoding="utf-8"), str(file), catalog)
         except (OSError, UnicodeDecodeError) as error:
             raise ServiceError(f"{file} cannot be read: {error}") from error
     for problem in problems:

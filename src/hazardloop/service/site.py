@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass, replace
 
 from hazardloop.alarms import store as alarm_store
+from hazardloop.alarms.hours import LOCAL_TZ
 from hazardloop.alarms.rule import Rule
 from hazardloop.alarms.rule_table import RuleTable, compile_rules, lay_over
 from hazardloop.alarms.rules import catalogue_rules
@@ -51,14 +52,18 @@ async def load_site(connection: Connection, settings: Settings) -> Site:
     rules = catalogue_rules(catalog)
     versions = await alarm_store.keep_rule_versions(connection, rules)
     registry = await registry_store.load_registry(connection, catalog)
-    return site_of(catalog, rules, versions, registry)
+    return site_of(catalog, rules, versions, registry, settings.tz)
 
 
 def site_of(
-    catalog: Catalog, rules: tuple[Rule, ...], versions: dict[str, int], registry: Registry
+    catalog: Catalog,
+    rules: tuple[Rule, ...],
+    versions: dict[str, int],
+    registry: Registry,
+    tz: str = LOCAL_TZ,
 ) -> Site:
     """The district of these parts."""
-    table = compile_rules(rules, registry, versions)
+    table = compile_rules(rules, registry, versions, tz)
     _warn(table)
     return Site(
         catalog, rules, versions, registry, routes_of(registry), table, Senders(registry.gateways)

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from hazardloop.alarms.hours import LOCAL_TZ
 from hazardloop.alarms.memory import CellRow, OpenAlarmRow
 from hazardloop.alarms.rule import Rule
 from hazardloop.alarms.rules import catalogue_rules, definition_of
@@ -126,7 +127,7 @@ def frames_of(site: Site, then: Still, saved_us: int) -> Iterator[bytes]:
             yield encode(each)
 
 
-def snapshot_of(frames: Iterator[bytes], catalog: Catalog) -> Snapshot:
+def snapshot_of(frames: Iterator[bytes], catalog: Catalog, tz: str = LOCAL_TZ) -> Snapshot:
     """What the frames say. SnapshotUnusable: they are not for this program, or not whole."""
     try:
         head = msgspec.msgpack.decode(_next(frames), type=_Head)
@@ -134,7 +135,7 @@ def snapshot_of(frames: Iterator[bytes], catalog: Catalog) -> Snapshot:
         _require_ours(head, rules)
         registry = _registry(head, frames)
         site = site_of(
-            catalog, rules, {r: version for r, (version, _) in head.rules.items()}, registry
+            catalog, rules, {r: version for r, (version, _) in head.rules.items()}, registry, tz
         )
         return Snapshot(site, _known(head, frames), head.saved_us)
     except (msgspec.MsgspecError, ValueError) as error:

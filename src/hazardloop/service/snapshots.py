@@ -100,7 +100,7 @@ class Snapshots:
             self._writing = None
 
 
-async def recover(spool: Spool, catalog: Catalog) -> Snapshot:
+async def recover(spool: Spool, catalog: Catalog, tz: str) -> Snapshot:
     """What the worker before us knew when it ended: its snapshot, and the works spooled since.
 
     SnapshotUnusable: none stands, or it is not for this program, or damaged.
@@ -110,7 +110,7 @@ async def recover(spool: Spool, catalog: Catalog) -> Snapshot:
         what = "work waits, but no snapshot was finished" if spool.fill.works else "nothing waits"
         raise SnapshotUnusable(f"there is no snapshot to start from ({what} in {spool.path})")
     file = spool.path.parent / standing.name
-    found = await asyncio.to_thread(lambda: snapshot_of(snapshot_file.read(file), catalog))
+    found = await asyncio.to_thread(lambda: snapshot_of(snapshot_file.read(file), catalog, tz))
     expected = expected_of(found.site.registry, found.site.catalog)
     after = standing.position
     while pieces := await spool.head(WORKS, AT_ONCE, AT_ONCE_BYTES, after):

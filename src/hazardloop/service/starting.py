@@ -96,7 +96,7 @@ async def _away(settings: Settings) -> str:
 
 async def _from_snapshot(settings: Settings, spool: Spool, away: str) -> Start:
     """SnapshotUnusable: there is none, or not for us."""
-    found = await snapshots.recover(spool, known_kinds(settings))
+    found = await snapshots.recover(spool, known_kinds(settings), settings.tz)
     of = snapshots.at_clock(found.saved_us, settings.tz)
     why = "database away" if away else "the spool is being recorded"
     told = f"started from the snapshot of {of}, {why}"

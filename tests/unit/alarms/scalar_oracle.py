@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 NO_TIME = None
+DAY_US = 86_400 * 1_000_000
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,36 @@ class OracleRule:
 
     name: str
     point: int
-    direction: str  # high, low, state, stale
+    direction: str  # high, low, state, stale, bits
     limits: dict[int, float]  # tier to limit; of stale: seconds of silence
     deadband: float = 0.0
     on_delay_us: int = 0
     off_delay_us: int = 0
+    opens_s: int | None = None  # seconds after midnight, eight hours east of Greenwich, each day
+    closes_s: int = 0
+
+    def looks(self, at: int) -> bool:
+        return self.opens_s is None or self.next_opening(at) == at
+
+    def next_opening(self, at: int) -> int:
+        """`at` if it lies in the hours, else when they next begin."""
+        if self.opens_s is None:
+            return at
+        of_day = (at + 8 * 3600 * 1_000_000) % DAY_US
+        opens = self.opens_s * 1_000_000
+        length = (self.closes_s * 1_000_000 - opens) % DAY_US
+        return at if (of_day - opens) % DAY_US < length else at + (opens - of_day) % DAY_US
+
+    def counts_from(self, at: int) -> int:
+        opened = self.next_opening(at)
+        if self.opens_s is None or (
+            self.looks(opened + self.on_delay_us)
+            and (self.on_delay_us < (self.closes_s - self.opens_s) % 86_400 * 1_000_000)
+        ):
+            return opened
+        while self.looks(opened):  # too late in these hours: in the next
+            opened += 1_000_000 - opened % 1_000_000
+        return self.next_opening(opened)
 
     def enters(self, tier: int, value: float) -> bool:
         limit = self.limits[tier]
@@ -29,6 +55,7 @@ class OracleRule:
             "high": value >= limit,
             "low": value <= limit,
             "state": value == limit,
+            "bits": int(value) & int(limit) != 0,
         }[self.direction]
 
     def leaves(self, tier: int, value: float) -> bool:
@@ -37,6 +64,7 @@ class OracleRule:
             "high": value < limit - self.deadband,
             "low": value > limit + self.deadband,
             "state": value != limit,
+            "bits": int(value) & int(limit) == 0,
         }[self.direction]
 
 
@@ -140,17 +168,19 @@ class Oracle:
                 signal.since[tier] = NO_TIME
                 return
             if signal.since[tier] is NO_TIME:
-                signal.since[tier] = at
+                signal.since[tier] = rule.counts_from(at)
             if at - signal.since[tier] >= rule.on_delay_us:
                 signal.holds[tier], signal.since[tier] = True, NO_TIME
         else:
-            if not rule.leaves(tier, value):
+            if rule.looks(at) and not rule.leaves(tier, value):
                 signal.since[tier] = NO_TIME
                 return
             if signal.since[tier] is NO_TIME:
                 signal.since[tier] = at
             if at - signal.since[tier] >= rule.off_delay_us:
                 signal.holds[tier], signal.since[tier] = False, NO_TIME
+                if rule.enters(tier, value):  # its hours are over, and the value stands
+                    signal.since[tier] = rule.counts_from(at)
 
     def _let_delays_end(self, rule: OracleRule, signal: _Signal, until: int) -> None:
         """What stands tells: late if it came as old data."""
@@ -171,7 +201,7 @@ class Oracle:
 
     def _take_late(self, rule: OracleRule, signal: _Signal, at: int, value: float) -> None:
         entered = [tier for tier in rule.limits if rule.enters(tier, value)]
-        if rule.on_delay_us or signal.tier or not entered:
+        if rule.on_delay_us or signal.tier or not entered or not rule.looks(at):
             return
         tier, (until, newest_value, _) = max(entered), self.newest[rule.point]
         for raised, ended, worst in signal.finds:

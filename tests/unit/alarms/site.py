@@ -7,14 +7,23 @@ from typing import Any
 import numpy as np
 
 from hazardloop.alarms.alarm import TIER_BY_NAME, Change, Direction
-from hazardloop.alarms.rule import Rule, RuleKind, Select, Silence, State, Threshold
+from hazardloop.alarms.hours import Hours
+from hazardloop.alarms.rule import (
+    Bits,
+    Condition,
+    Rule,
+    RuleKind,
+    Select,
+    Silence,
+    State,
+    Threshold,
+)
 from hazardloop.alarms.rule_table import US_PER_S
 from hazardloop.devices.catalog import Text
 from hazardloop.devices.drafting import build_registry
 from hazardloop.devices.readings import Readings
 from hazardloop.devices.registry import GatewayRecord, PointRecord, Registry
 
-Condition = Threshold | State | Silence
 START_US = 1_795_300_000 * US_PER_S
 """Second 0 of a test."""
 
@@ -64,8 +73,14 @@ def rule(
     select: Select | None = None,
     kind: str = "gauge",
     worse_in_grades: tuple[int, ...] = (),
+    hours: Hours | None = None,
 ) -> Rule:
-    kinds = {Threshold: RuleKind.THRESHOLD, State: RuleKind.STATE, Silence: RuleKind.STALE}
+    kinds = {
+        Threshold: RuleKind.THRESHOLD,
+        State: RuleKind.STATE,
+        Bits: RuleKind.STATE,
+        Silence: RuleKind.STALE,
+    }
     words = Text("测试", "test")
     return Rule(
         rule_id=rule_id,
@@ -81,6 +96,7 @@ def rule(
         on_delay_s=on_delay_s,
         off_delay_s=off_delay_s,
         worse_in_grades=worse_in_grades,
+        hours=hours,
     )
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hazardloop.alarms.alarm import Change, ChangeKind, Tier, alarm_id_of
 from hazardloop.alarms.evaluation import Outcome, evaluate, merge, tick
+from hazardloop.alarms.hours import Hours
 from hazardloop.alarms.memory import (
     CellRow,
     Heard,
@@ -21,7 +22,7 @@ from hazardloop.alarms.memory import (
     new_memory,
     restore,
 )
-from hazardloop.alarms.rule import Silence, State
+from hazardloop.alarms.rule import Bits, Match, Silence, State
 from hazardloop.alarms.rule_table import US_PER_S, RuleTable, compile_rules, lay_over
 from hazardloop.devices.drafting import Draft
 from hazardloop.devices.readings import Quality, Readings
@@ -30,6 +31,8 @@ from tests.unit.alarms.site import START_US, high, low, point, readings, registr
 
 POINTS = 3
 REGISTRY = registry(point(10 + row) for row in range(POINTS))
+DAWN = Hours(6 * 60 + 27, 6 * 60 + 28)
+"""Seconds 20 to 80 of a test, in China."""
 RULES = (
     rule(high(yellow=10.0, orange=20.0, red=30.0), "gauge.plain"),
     rule(high(2.0, yellow=10.0, red=20.0), "gauge.slow", on_delay_s=3, off_delay_s=2),
@@ -37,13 +40,16 @@ RULES = (
     rule(low(1.0, yellow=9.0, orange=0.0), "gauge.low", on_delay_s=2),
     rule(State(20.0, Tier.ORANGE), "gauge.state", off_delay_s=1),
     rule(State(-5.0, Tier.BLUE), "gauge.below"),
+    rule(Bits((0, 3), Match.ANY_SET, Tier.YELLOW), "gauge.bits", on_delay_s=1, off_delay_s=1),
+    rule(high(2.0, yellow=10.0, red=20.0), "gauge.dawn", on_delay_s=3, off_delay_s=2, hours=DAWN),
+    rule(low(1.0, blue=9.0), "gauge.prompt", hours=DAWN),
     rule(Silence(Tier.BLUE, 12.0, None, 0.0), "gauge.stale"),
 )
 TABLE = compile_rules(RULES, REGISTRY)
 
 
 def oracle() -> Oracle:
-    s = US_PER_S
+    s, dawn = US_PER_S, (DAWN.opens_min * 60, DAWN.closes_min * 60)
     return Oracle(
         [
             each
@@ -55,6 +61,9 @@ def oracle() -> Oracle:
                 OracleRule("gauge.low", at, "low", {2: 9.0, 3: 0.0}, 1.0, 2 * s),
                 OracleRule("gauge.state", at, "state", {3: 20.0}, 0.0, 0, s),
                 OracleRule("gauge.below", at, "state", {1: -5.0}),
+                OracleRule("gauge.bits", at, "bits", {2: 9}, 0.0, s, s),
+                OracleRule("gauge.dawn", at, "high", {2: 10.0, 4: 20.0}, 2.0, 3 * s, 2 * s, *dawn),
+                OracleRule("gauge.prompt", at, "low", {1: 9.0}, 1.0, 0, 0, *dawn),
                 OracleRule("gauge.stale", at, "stale", {1: 12.0}),
             )
         ],

@@ -17,11 +17,11 @@ from hazardloop.alarms.kernels import (
     take_value,
     usable,
 )
-from hazardloop.alarms.rule import State
+from hazardloop.alarms.rule import Condition, State
 from hazardloop.alarms.rule_table import compile_rules
 from hazardloop.alarms.watch import Signal, Standing, Watch, signal_at_rest, worst_held
 from hazardloop.devices.readings import NEVER, Quality
-from tests.unit.alarms.site import Condition, high, low, point, registry, rule
+from tests.unit.alarms.site import high, low, point, registry, rule
 
 S = 1_000_000
 

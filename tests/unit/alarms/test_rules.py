@@ -96,6 +96,24 @@ rules:
         pytest.param("deadband: 2", "default_of: 2", 2,
                      "rule plant.lel: default_of stands in for a missing tag: name the tag in 'of'",
                      id="a stand-in for nothing"),
+        pytest.param("deadband: 2", "deadband: 20", 8,
+                     "rule plant.lel: deadband: 20 is no narrower than the band of 20 it lies in",
+                     id="a deadband as wide as its band"),
+        pytest.param("deadband: 2", "deadband_percent: 20", 8,
+                     "rule plant.lel: deadband_percent: 23 is no narrower than the band of 20 it "
+                     "lies in", id="a part of the span that is wider than the band"),
+        pytest.param("deadband: 2", "deadband: 2\n    deadband_percent: 2", 2,
+                     "rule plant.lel: deadband and deadband_percent say the same: write one of "
+                     "them", id="two deadbands"),
+        pytest.param("deadband: 2", "window: {from: '02:00', to: '25:00'}", 8,
+                     "rule plant.lel: window.to: found '25:00', string should match pattern "
+                     "'^([01][0-9]|2[0-3]):[0-5][0-9]$'", id="an hour that no day has"),
+        pytest.param("deadband: 2", "window: {from: 22:00, to: '06:00'}", 8,
+                     "rule plant.lel: window.from: found 1320: quote a time of day, YAML reads "
+                     "22:00 as a number", id="a time of day that YAML reads as a number"),
+        pytest.param("deadband: 2", "window: {from: '02:00', to: '02:05'}\n    on_delay_s: 300", 2,
+                     "rule plant.lel: on_delay_s: found 300, the window is open for 300 s",
+                     id="a delay that no window outlasts"),
         pytest.param("rules:", "regeln:", 1,
                      "a rule file has the one key 'rules', a list; a catalogue file begins with "
                      "'kind'", id="another file altogether"),
@@ -108,6 +126,51 @@ def test_a_mistake_is_told_with_its_line(old: str, new: str, line: int, message:
     assert old in FILE
     problems = check(FILE.replace(old, new, 1), "plant.yaml", CATALOG)
     assert [(problem.line, problem.message) for problem in problems] == [(line, message)]
+
+
+BITS = (
+    FILE.replace("kind: threshold", "kind: state")
+    .replace("high: {yellow: 20, orange: 40}", "bits: [2]")
+    .replace("deadband: 2", "tier: yellow")
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        pytest.param("bits: [2]", "bits: [2, 7]", 7,
+                     "rule plant.lel: bit 7 is never set: lel reaches 110", id="beyond the range"),
+        pytest.param("quantity: lel", "quantity: fault", 7,
+                     "rule plant.lel: fault is a boolean: it has no bits, use equals",
+                     id="of a boolean"),
+        pytest.param("bits: [2]", "bits: [2]\n    equals: 4", 2,
+                     "rule plant.lel: either equals or bits is needed", id="beside a value"),
+        pytest.param("bits: [2]", "equals: 4\n    match: all_set", 2,
+                     "rule plant.lel: match says how bits are to be: name them in 'bits'",
+                     id="how, of nothing"),
+    ],
+)  # fmt: skip
+def test_bits_that_cannot_be_are_refused(old: str, new: str, line: int, message: str) -> None:
+    assert check(BITS, "plant.yaml", CATALOG) == []
+    problems = check(BITS.replace(old, new, 1), "plant.yaml", CATALOG)
+    assert [(problem.line, problem.message) for problem in problems] == [(line, message)]
+
+
+def test_a_deadband_in_percent_is_a_part_of_the_span() -> None:
+    (only,) = load_rules(FILE.replace("deadband: 2", "deadband_percent: 5"), "p.yaml", CATALOG)
+    assert isinstance(only.condition, Threshold)
+    assert only.condition.deadband == 5.75  # of -5..110 %LEL
+
+
+def test_a_rule_with_bits_and_hours_is_one_version() -> None:
+    text = BITS.replace(
+        "bits: [2]", "bits: [2]\n    window: {from: '22:00', to: '06:00', days: [fri]}"
+    )
+    (only,) = load_rules(text, "plant.yaml", CATALOG)
+    assert only.hours is not None
+    assert (only.hours.length_s, only.hours.days) == (8 * 3600, (4,))
+    definition = definition_of(only)
+    assert json.loads(json.dumps(definition)) == definition
 
 
 @pytest.mark.parametrize("tag", ["{species: NO}", "{species: [CO, NO]}"])
