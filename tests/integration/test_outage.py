@@ -332,6 +332,43 @@ def test_a_worker_killed_twice_in_the_outage_goes_on_raising_alarms(
         assert snapshots_of(home) == []
 
 
+def test_a_worker_killed_before_the_outage_brought_any_message_goes_by_what_it_knew(
+    server: EmbeddedPostgres, broker: Broker, home: Path
+) -> None:
+    database, at = server.conninfo, now_ms()
+    ahead = at + 100_000  # a delay that the clock does not end meanwhile
+    with ExitStack() as stack, gateway_at(broker) as gateway:
+        gateway.listen("hl/v1/E1/alarm")
+        with at_work(database, broker, home) as worker:
+            gateway.read({"GD-0.lel": 60}, at)
+            gateway.read({"GD-1.fault": True}, ahead)
+            eventually(lambda: query(database, STORED) == [(2,)], "stored")
+            eventually(lambda: len(gateway.heard) == 1, "the gas alarm is heard")
+            lose(server)
+            eventually(lambda: spooled(home)["snapshot"], "it knows that it is alone")
+            worker.send_signal(signal.SIGKILL)
+            worker.wait()
+        stack.enter_context(worker_in(database, broker, home))
+        eventually(lambda: "started from the snapshot" in log_of(home), "it works by itself")
+        gateway.read({"GD-0.lel": 61}, at + 1_000)  # is no second alarm
+        gateway.read({"GD-1.fault": True}, ahead + 6_000)
+        gateway.read({"GD-0.lel": 5}, at + 2_000)
+        gateway.read({"GD-0.lel": 5}, at + 60_000)
+        eventually(lambda: len(unrecorded(gateway)) >= 2, "what follows is heard")
+        bring_back(server)
+        eventually(lambda: query(database, STORED) == [(6,)], "all is recorded")
+        eventually(lambda: "the database confirms the snapshot" in log_of(home), "confirmed")
+        eventually(lambda: snapshots_of(home) == [], "and none stands any more")
+    ((gas, _), (fault, due)) = query(
+        database,
+        "SELECT alarm_id::text, raised_at FROM alarm WHERE rule_id LIKE 'gas_detector%'"
+        " ORDER BY raised_at",
+    )
+    assert ms(due) == ahead + 5_000
+    told = {(body["id"], body["change"]) for body in unrecorded(gateway)}
+    assert told == {(gas, "cleared"), (fault, "raised")}
+
+
 def readiness(port: int) -> dict[str, Any]:
     """What /readyz answers; empty while nobody does."""
     try:

@@ -110,7 +110,8 @@ def discover(table: RuleTable, memory: Memory, finds: Iterable[Find]) -> Outcome
         if rule is None:
             continue
         late = LateFind(find.raised.raised_at_us, find.cleared.changed_at_us, find.raised.tier)
-        if note_find(memory, row, rule, late):
+        # One noted before, and yet to be recorded: told again it is the same alarm.
+        if note_find(memory, row, rule, late) or late in memory.finds[row, rule]:
             changes += find
     return Outcome(tuple(changes))
 

@@ -77,6 +77,9 @@ class Spool:
         """Works that were told of, which the file does not know yet."""
         self.fill = Fill()
         self.standing: Standing | None = None
+        self.fallen = 0
+        """How often something happened that no snapshot from before knows of."""
+        self._rising = 0
         self.position = 0
         """Of the work that was spooled last, be it recorded or not."""
 
@@ -114,13 +117,23 @@ class Spool:
         """
         return await self._do(lambda: self._head(queue, rows, most_bytes, after))
 
-    async def stand(self, standing: Standing) -> bool:
+    async def stand(self, standing: Standing, fallen: int) -> bool:
         """Whether that file stands from now on, in the place of any other.
 
-        Not if a work behind its position has left the queue, or none is in it any more. SpoolFull:
-        there is no room to note it.
+        Not if a work behind its position has left the queue, or what stood was to fall since
+        `fallen` was read. SpoolFull: there is no room to note it.
         """
-        return await self._do(lambda: self._stand(standing))
+        self._rising += 1
+        try:
+            return await self._do(lambda: self._stand(standing, fallen))
+        finally:
+            self._rising -= 1
+
+    async def fall(self) -> None:
+        """What stands, or is about to, is to stand no longer: something comes that it lacks."""
+        self.fallen += 1
+        if self.standing is not None or self._rising:
+            await self._do(self._let_fall)
 
     async def drop(self, queue: str, through: int) -> None:
         """Removes the pieces up to this position."""
@@ -240,7 +253,7 @@ class Spool:
         self._gone[queue] = max(self._gone[queue], through)
         if queue == WORKS:
             self._told = {position for position in self._told if position > through}
-        fallen = queue == WORKS and self._falls(through, counts[0])
+        fallen = queue == WORKS and self._falls(through)
 
         def delete(file: sqlite3.Connection) -> None:
             file.execute(f"DELETE FROM {queue} WHERE position <= ?", [through])
@@ -255,10 +268,14 @@ class Spool:
         if fallen:
             self._fall()
 
-    def _falls(self, through: int, works: int) -> bool:
-        """Whether what stands does not any more once so many works, up to there, are dropped."""
-        standing = self.standing
-        return standing is not None and (through > standing.position or works >= self.fill.works)
+    def _falls(self, through: int) -> bool:
+        """Whether what stands lacks some of the works up to there."""
+        return self.standing is not None and through > self.standing.position
+
+    def _let_fall(self) -> None:
+        with suppress(SpoolFull):
+            self._opened.write(lambda file: file.execute("DELETE FROM standing"))
+        self._fall()
 
     def _fall(self) -> None:
         """Removes the file that stood; without room for the row to go, that alone must do."""
@@ -266,8 +283,8 @@ class Spool:
             (self.path.parent / self.standing.name).unlink(missing_ok=True)
         self.standing = None
 
-    def _stand(self, standing: Standing) -> bool:
-        if self._gone[WORKS] > standing.position or not self.fill.works:
+    def _stand(self, standing: Standing, fallen: int) -> bool:
+        if self._gone[WORKS] > standing.position or self.fallen != fallen:
             return False
 
         def replace(file: sqlite3.Connection) -> None:
@@ -291,7 +308,7 @@ class Spool:
                 file.execute("DELETE FROM standing")
 
         rows, readings, _ = self._opened.counts(f"{queue} WHERE position = ?", [position])
-        fallen = queue == WORKS and self._falls(position, rows)
+        fallen = queue == WORKS and self._falls(position)
         self._opened.write(move)
         if fallen:
             self._fall()

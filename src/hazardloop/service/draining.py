@@ -146,6 +146,7 @@ class Drain:
             mark = Mark(spool_id, after, pieces[0].position)
             try:
                 work = await self._judgement(pieces[0])
+                await self.spool.fall()
                 announcements = await self.keeper.keep(work, mark)
             except (psycopg.Error, msgspec.MsgspecError) as error:
                 await self._put_aside(ASIDES, pieces[0], error)

@@ -115,7 +115,7 @@ class Worker:
                 await self.settle(self._unsettled_s(settle_s), stop, batch)
             elif batch is not None:
                 await self.ahead.put(await self.work_of([batch]))
-            if self.snapshots.due(self.site.registry):
+            if self.snapshots.due(self.site.registry, self.sink.direct):
                 await self._take_snapshot()
             if time.monotonic() >= next_tick:
                 next_tick = time.monotonic() + TICK_S

@@ -94,6 +94,7 @@ class Sink:
                 await asyncio.sleep(LOOK_AGAIN_S)
 
     async def _record(self, left: "_Left") -> Kept:
+        await self.spool.fall()  # whatever the database says of it: it may have it
         if left.unsure and await self.keeper.recorded(left.unsure):
             left.announced_later = True
         else:

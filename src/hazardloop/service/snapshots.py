@@ -1,7 +1,7 @@
-"""When a worker writes down what it knows: while work waits in its spool.
+"""When a worker writes down what it knows: while the database is away, or work waits for it.
 
 With the works spooled behind it a snapshot is exact. What is recorded directly is in no snapshot,
-so none stands while the spool is empty: a worker that starts then asks the database.
+so it falls before that: a worker that starts then asks the database.
 """
 
 import asyncio
@@ -57,9 +57,12 @@ class Snapshots:
     _next_at: float = float("-inf")
     _writing: asyncio.Task[None] | None = field(default=None)
 
-    def due(self, registry: Registry) -> bool:
-        """Whether one is to be made as soon as all that was evaluated is durable."""
-        if not self.spool.fill.works or self._writing is not None:
+    def due(self, registry: Registry, direct: bool) -> bool:
+        """Whether one is to be made as soon as all that was evaluated is durable.
+
+        `direct`: work is recorded at once.
+        """
+        if direct or self._writing is not None:
             return False
         if self.spool.standing is None or self.revision != registry.revision:
             return time.monotonic() >= self._next_at
@@ -71,7 +74,12 @@ class Snapshots:
         saved_us = time.time_ns() // 1000
         standing = Standing(f"known-{saved_us}.snapshot", self.spool.position)
         self._writing = asyncio.create_task(
-            self._write(standing, frames_of(site, then, saved_us), site.registry.revision),
+            self._write(
+                standing,
+                frames_of(site, then, saved_us),
+                site.registry.revision,
+                self.spool.fallen,
+            ),
             name="snapshot",
         )
 
@@ -80,11 +88,13 @@ class Snapshots:
         if self._writing is not None:
             await self._writing
 
-    async def _write(self, standing: Standing, frames: Iterator[bytes], revision: int) -> None:
+    async def _write(
+        self, standing: Standing, frames: Iterator[bytes], revision: int, fallen: int
+    ) -> None:
         file, began = self.spool.path.parent / standing.name, time.monotonic()
         try:
             await asyncio.to_thread(snapshot_file.write, file, frames, self.reserve_bytes)
-            if await self.spool.stand(standing):
+            if await self.spool.stand(standing, fallen):
                 self.revision = revision
                 extra = {"bytes": file.stat().st_size, "position": standing.position}
                 log.info("snapshot", extra=extra | {"s": round(time.monotonic() - began, 2)})

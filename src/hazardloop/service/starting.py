@@ -49,19 +49,22 @@ class Start:
     doubts: Doubts
     from_snapshot: str = ""
     """In words: of when, and why; empty where the database told all."""
+    away: str = ""
+    """Why the database could not be asked."""
 
 
 async def started(settings: Settings, spool: Spool, stop: asyncio.Event) -> Start | None:
     """What to begin with, as soon as there is a way to know it; None: told to stop before that.
 
-    While work waits in the spool the snapshot is taken: alarms need not wait until all is recorded.
+    While the database is away the snapshot is taken, and while work waits in the spool: alarms need
+    not wait until all is recorded.
     SchemaWrong: the database is at another version than this program.
     """
     snapshots.forget_strays(spool)
     unusable, say_at = "", time.monotonic()
     while not stop.is_set():
         away = await _away(settings)
-        if not unusable:
+        if not unusable and (away or spool.fill.works):
             try:
                 return _settled(await _from_snapshot(settings, spool, away))
             except SnapshotUnusable as error:
@@ -101,7 +104,7 @@ async def _from_snapshot(settings: Settings, spool: Spool, away: str) -> Start:
     why = "database away" if away else "the spool is being recorded"
     told = f"started from the snapshot of {of}, {why}"
     log.warning(told, extra={"points": len(found.site.registry), "reason": away})
-    return Start(found.site, *recalled(found.site, found.known), told)
+    return Start(found.site, *recalled(found.site, found.known), told, away)
 
 
 async def _from_database(settings: Settings, spool: Spool) -> Start:

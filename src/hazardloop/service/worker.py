@@ -82,6 +82,8 @@ async def _work(settings: Settings, start: Start, spool: Spool, stop: asyncio.Ev
         from_snapshot=start.from_snapshot,
         quota=Quota(settings.dead_letters_per_minute),
     )
+    if start.away:
+        worker.sink.lost(start.away)
     drain = Drain(
         worker.sink,
         Keeper(database, "worker-drain", PATIENCE_S),

@@ -242,7 +242,7 @@ class TestWhatStands:
         (first,) = await spool.append([work(b"1")])
         file = spool.path.parent / "known"
         file.write_text("all of it")
-        assert await spool.stand(Standing("known", first))
+        assert await spool.stand(Standing("known", first), spool.fallen)
         return file, first
 
     async def test_it_stands_for_the_next_worker_too(self, spool: Spool) -> None:
@@ -262,17 +262,38 @@ class TestWhatStands:
         assert spool.standing is not None
         assert file.exists()
 
-    @pytest.mark.parametrize("how", ["dropped", "emptied", "refused"])
-    async def test_it_falls_with_a_work_behind_it(self, how: str, spool: Spool) -> None:
+    async def test_it_stands_without_works(self, spool: Spool) -> None:
         file, first = await self.stand(spool)
-        if how == "emptied":
-            await spool.drop(WORKS, first)
+        await spool.drop(WORKS, first)
+        spool = await again(spool)
+        assert spool.standing == Standing("known", first)
+        assert file.exists()
+        assert await spool.stand(Standing("newer", first), spool.fallen)
+        assert spool.standing == Standing("newer", first)
+        await spool.close()
+
+    async def test_none_stands_that_was_begun_before_something_it_lacks(self, spool: Spool) -> None:
+        fallen = spool.fallen
+        standing = asyncio.create_task(spool.stand(Standing("early", 0), fallen))
+        await asyncio.sleep(0)  # it is on its way
+        await spool.fall()
+        await standing
+        assert spool.standing is None
+        assert not await spool.stand(Standing("early", 0), fallen)
+        spool = await again(spool)
+        assert spool.standing is None
+        await spool.close()
+
+    @pytest.mark.parametrize("how", ["dropped", "refused", "recorded beside it"])
+    async def test_it_falls_with_what_it_lacks(self, how: str, spool: Spool) -> None:
+        file, _first = await self.stand(spool)
+        second, _third = await spool.append([work(b"2"), work(b"3")])
+        if how == "dropped":
+            await spool.drop(WORKS, second)
+        elif how == "refused":
+            await spool.refuse(WORKS, second, "of no use")
         else:
-            second, _third = await spool.append([work(b"2"), work(b"3")])
-            if how == "dropped":
-                await spool.drop(WORKS, second)
-            else:
-                await spool.refuse(WORKS, second, "of no use")
+            await spool.fall()
         assert spool.standing is None
         assert not file.exists()
         spool = await again(spool)
@@ -282,14 +303,14 @@ class TestWhatStands:
     async def test_another_takes_its_place(self, spool: Spool) -> None:
         file, _first = await self.stand(spool)
         (second,) = await spool.append([work(b"2")])
-        assert await spool.stand(Standing("newer", second))
+        assert await spool.stand(Standing("newer", second), spool.fallen)
         assert spool.standing == Standing("newer", second)
         assert not file.exists()
 
     async def test_it_cannot_stand_on_works_that_are_gone(self, spool: Spool) -> None:
         first, second = await spool.append([work(b"1"), work(b"2")])
         await spool.drop(WORKS, second)
-        assert not await spool.stand(Standing("late", first))
+        assert not await spool.stand(Standing("late", first), spool.fallen)
         await spool.append([work(b"3")])
-        assert not await spool.stand(Standing("late", first))
+        assert not await spool.stand(Standing("late", first), spool.fallen)
         assert spool.standing is None
