@@ -12,7 +12,7 @@ import argparse
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Any
@@ -21,8 +21,10 @@ import psycopg
 
 from benchmarks.store import a_database, a_server
 from hazardloop.alarms import figure_store
-from hazardloop.alarms.facts import Facts
+from hazardloop.alarms.facts import Facts, Table
 from hazardloop.alarms.figures import FIGURES, GroupBy, counts, grouped, spreads, whole
+from hazardloop.alarms.packed_months import PackedMonths
+from hazardloop.service.api.figures import COUNTED
 from hazardloop.service.benches.load import machine
 from hazardloop.service.database import Connection, connect, migrate
 
@@ -39,10 +41,19 @@ DISTRICT = """
     SELECT device_id, enterprise_id, 'q', '%' FROM device;
     INSERT INTO rule_version (rule_id, version, definition) VALUES ('bench.high', 1, '{}')"""
 
-# Triggers guard single steps; the year is made at once, as a restored copy would be.
+FILLED = ("alarm", "disposal_case", "assignment", "ledger")
+
+# Triggers and references guard single steps; the year is made at once, as a restored copy would be.
+REFERENCES = """
+    SELECT format('ALTER TABLE %%s DROP CONSTRAINT %%I', conrelid::regclass, conname)
+      FROM pg_constraint WHERE contype = 'f' AND conrelid = ANY (%(tables)s::regclass[])"""
+TRIGGERS = "; ".join(f"ALTER TABLE {table} {{0}} TRIGGER USER" for table in FILLED)
+INDEXES = """
+    SELECT format('DROP INDEX %%s', indexrelid::regclass), pg_get_indexdef(indexrelid)
+      FROM pg_index WHERE indrelid = ANY (%(tables)s::regclass[]) AND NOT indisunique"""
+
 YEAR = """
-    ALTER TABLE alarm DISABLE TRIGGER USER;
-    ALTER TABLE ledger DISABLE TRIGGER USER;
+    SET LOCAL work_mem = '256MB';
     CREATE TEMPORARY TABLE made AS
     SELECT md5('alarm' || n)::uuid AS alarm_id, md5('case' || n)::uuid AS case_id, n,
            point.point_id, point.device_id, point.enterprise_id, device.kind, enterprise.area,
@@ -77,8 +88,6 @@ YEAR = """
                                    'late', n %% 20 = 0) ELSE '{}' END
       FROM made, unnest(ARRAY['raise', 'dispatch', 'verify', 'submit', 'close']) WITH ORDINALITY
            AS line (action, nth) WHERE old;
-    ALTER TABLE alarm ENABLE TRIGGER USER;
-    ALTER TABLE ledger ENABLE TRIGGER USER;
     UPDATE live_counter SET seq = seq + 1;
     DROP TABLE made"""
 
@@ -113,43 +122,69 @@ async def measured(conninfo: str, alarms: int, rounds: int) -> dict[str, Any]:
         found["alarms packed"] = await figure_store.pack(conn)
         found["packed_s"] = time.perf_counter() - began
         await conn.execute("VACUUM ANALYZE")
-        found["nothing new"] = await asked(conn, rounds)
+        kept = PackedMonths()
+        found["nothing kept"] = await asked(conn, rounds, None)
+        found["kept, nothing new"] = await asked(conn, rounds, kept)
         await conn.execute(CHANGED.format(500))
-        found["500 alarms changed since"] = await asked(conn, rounds)
+        found["kept, 500 alarms changed since"] = await asked(conn, rounds, kept)
+        found["bytes kept"] = kept.bytes
         return found
 
 
 async def fill(conn: Connection, alarms: int) -> None:
     """A year of alarms, told to the live counter as one change."""
     step = (A_YEAR - timedelta(hours=1)) / alarms
+    tables = {"tables": list(FILLED)}
     async with conn.transaction():
+        await conn.execute(TRIGGERS.format("DISABLE"))
+        for (drop,) in await (await conn.execute(REFERENCES, tables)).fetchall():
+            await conn.execute(drop)
+        indexes = await (await conn.execute(INDEXES, tables)).fetchall()
+        for drop, _ in indexes:
+            await conn.execute(drop)
         for statement in YEAR.split(";"):
             cursor = psycopg.AsyncClientCursor(conn)
             await cursor.execute(statement, {"end": END, "step": step, "alarms": alarms})
+        for _, make in indexes:
+            await conn.execute(make)
+        await conn.execute(TRIGGERS.format("ENABLE"))
 
 
-async def asked(conn: Connection, rounds: int) -> dict[str, float]:
+async def asked(conn: Connection, rounds: int, kept: PackedMonths | None) -> dict[str, float]:
     """Median milliseconds of each figure, as a request computes it."""
-    names = tuple(FIGURES)
     codes = {n: f"E{n}" for n in range(0, 1_000)}
 
     def by(group_by: GroupBy) -> Callable[[Facts], object]:
-        return lambda facts: counts(facts, grouped(facts, group_by, codes), names)
+        return lambda facts: counts(facts, grouped(facts, group_by, codes), COUNTED)
 
-    figures: dict[str, Callable[[Facts], object]] = {
-        "facts only": lambda facts: None,
-        "handling": lambda facts: counts(facts, whole(facts), names),
-        "handling by enterprise": by(GroupBy.ENTERPRISE),
-        "handling by tier": by(GroupBy.TIER),
-        "response by kind": lambda facts: spreads(facts, grouped(facts, GroupBy.KIND, codes)),
+    def members(facts: Facts) -> object:
+        return facts.alarm_ids(facts.first(FIGURES["on_time"](facts), 101))
+
+    marks, times = {Table.MARKS}, {Table.MARKS, Table.TIMES}
+    figures: dict[str, tuple[Collection[Table], Callable[[Facts], object]]] = {
+        "facts only": (marks, lambda facts: None),
+        "handling": (marks, lambda facts: counts(facts, whole(facts), COUNTED)),
+        "handling by enterprise": (marks, by(GroupBy.ENTERPRISE)),
+        "handling by tier": (marks, by(GroupBy.TIER)),
+        "response": (times, lambda facts: spreads(facts, whole(facts))),
+        "response by kind": (
+            times,
+            lambda facts: spreads(facts, grouped(facts, GroupBy.KIND, codes)),
+        ),
+        "first members": (tuple(Table), members),
     }
     return {
-        name: round(median([await timed(conn, figure) for _ in range(rounds)]), 1)
-        for name, figure in figures.items()
+        name: round(median([await timed(conn, tables, figure, kept) for _ in range(rounds)]), 1)
+        for name, (tables, figure) in figures.items()
     }
 
 
-async def timed(conn: Connection, figure: Callable[[Facts], object]) -> float:
+async def timed(
+    conn: Connection,
+    tables: Collection[Table],
+    figure: Callable[[Facts], object],
+    kept: PackedMonths | None,
+) -> float:
     """Milliseconds of one request."""
     began = time.perf_counter()
     async with conn.transaction():
@@ -157,7 +192,8 @@ async def timed(conn: Connection, figure: Callable[[Facts], object]) -> float:
         await conn.execute("SELECT set_config('hazardloop.scope', '*', true)")
         rows = await conn.execute("SELECT enterprise_id FROM enterprise WHERE NOT internal")
         ids = [row[0] for row in await rows.fetchall()]
-        figure(await figure_store.facts_of(conn, END - A_YEAR, END + timedelta(seconds=1), ids))
+        end = END + timedelta(seconds=1)
+        figure(await figure_store.facts_of(conn, END - A_YEAR, end, ids, tables=tables, kept=kept))
     return (time.perf_counter() - began) * 1e3
 
 

@@ -11,6 +11,7 @@ from hazardloop.alarms import figure_store
 from hazardloop.alarms.alarm import Action, Stage, Tier
 from hazardloop.alarms.facts import Facts
 from hazardloop.alarms.figures import FIGURES, GroupBy, counts, grouped, spreads, whole
+from hazardloop.alarms.packed_months import PackedMonths
 from tests.cases import (
     OFFICER,
     RAISED_AT,
@@ -214,6 +215,51 @@ async def test_an_enterprise_counts_its_own_alarms_only(desk: Desk) -> None:
         assert seen.column("enterprise").tolist() == [desk.ids["E2"]]
         only = await figure_store.facts_of(desk.owner, RAISED_AT, END, [desk.ids["E1"]])
         assert only.column("enterprise").tolist() == [desk.ids["E1"]]
+
+
+async def test_what_one_enterprise_read_is_kept_from_another(desk: Desk) -> None:
+    await open_case(desk.owner)
+    await open_case(desk.owner, enterprise="E2")
+    await figure_store.pack(desk.owner)
+    kept, both = PackedMonths(), list(desk.ids.values())
+    for _ in range(2):  # the second time everything is remembered
+        for code in ("E1", "E2"):
+            async with as_request(desk.conninfo, desk.scope[code]) as conn:
+                seen = await figure_store.facts_of(conn, RAISED_AT, END, both, kept=kept)
+            assert seen.column("enterprise").tolist() == [desk.ids[code]]
+        seen = await figure_store.facts_of(desk.owner, RAISED_AT, END, both, kept=kept)
+        assert sorted(seen.column("enterprise").tolist()) == sorted(desk.ids.values())
+        only = [desk.ids["E1"]]
+        seen = await figure_store.facts_of(desk.owner, RAISED_AT, END, only, kept=kept)
+        assert seen.column("enterprise").tolist() == only
+
+
+async def test_what_is_kept_is_read_again_once_it_was_packed_anew(desk: Desk) -> None:
+    kept, ids = PackedMonths(), list(desk.ids.values())
+    month = timedelta(days=31)
+    first = await open_case(desk.owner, raised_at=RAISED_AT - 2 * month)
+    second = await open_case(desk.owner)
+
+    async def told() -> dict[str, int]:
+        start = RAISED_AT - 3 * month
+        found = await figure_store.facts_of(desk.owner, start, END, ids, kept=kept)
+        return counts(found, whole(found), ("raised", "closed"))[0]
+
+    await figure_store.pack(desk.owner)
+    assert await told() == {"raised": 2, "closed": 0}
+    read_once = kept.bytes
+    assert await told() == {"raised": 2, "closed": 0}
+    assert kept.bytes == read_once
+    for case_id in (first, second):
+        await clear_signal(desk.owner, [(await desk.load(case_id)).alarm_id], RAISED_AT)
+        await desk.bring_to(case_id, Stage.CLOSED)
+        expected = {"raised": 2, "closed": 1 if case_id == first else 2}
+        assert await told() == expected  # from the alarms
+        await figure_store.pack(desk.owner)
+        assert await told() == expected  # from blocks that were packed anew
+    # A database that was restored holds other blocks, whatever their numbers.
+    await desk.owner.execute("DELETE FROM figure_block; DELETE FROM figure_progress")
+    assert await told() == {"raised": 2, "closed": 2}
 
 
 async def test_what_changes_after_packing_is_counted_at_once_and_packed_the_next_time(

@@ -1,23 +1,26 @@
 """Facts of alarms, read from alarms, cases and ledger, and packed into blocks for quick reading."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from hazardloop.alarms import packed_months
 from hazardloop.alarms.case_store import Connection
 from hazardloop.alarms.facts import (
-    IDS,
     MARKS,
     TIMES,
     VERDICTS,
+    Columns,
     Facts,
     Mark,
+    Table,
     together,
     unpacked,
 )
-from hazardloop.devices.instants import microseconds_of
+from hazardloop.alarms.packed_months import PackedMonths
+from hazardloop.devices.instants import microseconds_of, utc
 from hazardloop.devices.readings import Times
 
 Key: TypeAlias = tuple[date, int]
@@ -100,16 +103,8 @@ CHANGED_AT_ALL: Final = "SELECT DISTINCT alarm_id FROM live_change WHERE seq > %
 
 RAISED_AT_ALL: Final = "SELECT alarm_id FROM alarm ORDER BY raised_at"
 
-BLOCKS: Final = """
-    SELECT string_agg(ids, ''::bytea ORDER BY month, enterprise_id),
-           string_agg(marks, ''::bytea ORDER BY month, enterprise_id),
-           string_agg(times, ''::bytea ORDER BY month, enterprise_id)
-      FROM figure_block
-     WHERE month > %(from)s - interval '1 month' AND month < %(to)s
-       AND enterprise_id = ANY (%(only)s::int[])"""
-
 BLOCKS_OF: Final = """
-    SELECT ids, marks, times
+    SELECT marks, times, ids
       FROM figure_block JOIN unnest(%(months)s::date[], %(enterprises)s::int[])
                              AS key (month, enterprise_id) USING (month, enterprise_id)"""
 
@@ -127,7 +122,8 @@ KEEP_BLOCKS: Final = """
     SELECT * FROM unnest(%(months)s::date[], %(enterprises)s::int[], %(ids)s::bytea[],
                          %(marks)s::bytea[], %(times)s::bytea[])
         ON CONFLICT (month, enterprise_id)
-        DO UPDATE SET ids = excluded.ids, marks = excluded.marks, times = excluded.times"""
+        DO UPDATE SET ids = excluded.ids, marks = excluded.marks, times = excluded.times,
+                      version = gen_random_uuid()"""
 
 KEEP_PROGRESS: Final = """
     INSERT INTO figure_progress (epoch, seq) VALUES (%(epoch)s, %(seq)s)
@@ -138,26 +134,55 @@ NOT_MINE: Final = "SELECT pg_advisory_unlock(hashtext('hazardloop.figures'))"
 
 
 async def facts_of(
-    conn: Connection, start: datetime, end: datetime, enterprises: Iterable[int]
+    conn: Connection,
+    start: datetime,
+    end: datetime,
+    enterprises: Iterable[int],
+    *,
+    tables: Collection[Table] = tuple(Table),
+    kept: PackedMonths | None = None,
 ) -> Facts:
     """Every alarm of `enterprises` raised in [start, end) by data time that may be seen.
 
     From blocks what has not changed since they were packed, the rest from the alarms themselves:
-    the answer is the same with and without blocks.
+    the answer is the same with and without blocks. It has the columns of `tables`, MARKS always;
+    what is in `kept` is not read again.
     """
     wanted = {"from": start, "to": end, "only": list(enterprises)}
-    words = dict(await _rows(conn, WORDS))
     _, packed_to, _ = (await _rows(conn, PROGRESS))[0]
     if packed_to is None:
-        rows = await _rows(conn, RAISED, wanted)
-        return _packed(await _raw(conn, rows), words)
-    rows = await _rows(conn, CHANGED, wanted | {"since": packed_to})
-    fresh = _packed(await _raw(conn, rows), words)
-    (columns,) = await _rows(conn, BLOCKS, wanted, binary=True)
-    packed = _unpacked([columns], words)
+        rows = await _raw(conn, await _rows(conn, RAISED, wanted))
+        months: dict[date, dict[Table, Columns]] = {}
+    else:
+        rows = await _raw(conn, await _rows(conn, CHANGED, wanted | {"since": packed_to}))
+        changed = {utc(row[1]).date().replace(day=1) for row in rows}
+        months = await packed_months.read(conn, wanted, tables, changed, kept)
+    words = dict(await _rows(conn, WORDS))  # after the blocks: it knows all of their words
+    fresh = _packed(rows, words)
+    parts = [
+        _inside(Facts(_merged(found), words), month, start, end, fresh)
+        for month, found in months.items()
+    ]
+    return together([*parts, fresh], words)
+
+
+def _merged(tables: Mapping[Table, Columns]) -> Columns:
+    merged: dict[str, Any] = {}
+    for columns in tables.values():
+        merged |= columns
+    return merged
+
+
+def _inside(packed: Facts, month: date, start: datetime, end: datetime, fresh: Facts) -> Facts:
+    """What a packed month tells of [start, end), but for the alarms that `fresh` tells of."""
     raised_us = packed.column("raised_us")
-    inside = (raised_us >= microseconds_of(start)) & (raised_us < microseconds_of(end))
-    return together(packed.where(inside).without(fresh), fresh, words)
+    keep = np.ones(len(packed), np.bool_)
+    begins = datetime(month.year, month.month, 1, tzinfo=UTC)
+    if not start <= begins or not begins + timedelta(days=31) <= end:
+        keep = (raised_us >= microseconds_of(start)) & (raised_us < microseconds_of(end))
+    if "alarm_id" in packed.columns and len(fresh):
+        keep &= ~packed.among(fresh)
+    return packed.where(keep)
 
 
 async def pack(conn: Connection) -> int:
@@ -191,16 +216,16 @@ async def _pack(conn: Connection, rows: Sequence[Any]) -> None:
     fresh = _packed(told, words)
     keys = sorted(set(_keys(fresh)))
     where = {"months": [key[0] for key in keys], "enterprises": [key[1] for key in keys]}
-    old = _unpacked(await _rows(conn, BLOCKS_OF, where, binary=True), words)
-    facts = together(old.without(fresh), fresh, words)
+    blocks = await _rows(conn, BLOCKS_OF, where, binary=True)
+    old = unpacked(
+        {table: b"".join(block[nth] for block in blocks) for nth, table in enumerate(Table)}, words
+    )
+    facts = together([old.where(~old.among(fresh)), fresh], words)
     place = {key: nth for nth, key in enumerate(keys)}
     places = np.array([place[key] for key in _keys(facts)])
-    blocks = [facts.where(places == nth) for nth in range(len(keys))]
-    columns = {name: [getattr(one, name).tobytes() for one in blocks] for name in _BLOCK}
+    parts = [facts.where(places == nth) for nth in range(len(keys))]
+    columns = {table.value: [one.packed(table) for one in parts] for table in Table}
     await conn.execute(KEEP_BLOCKS, where | columns)
-
-
-_BLOCK: Final = ("ids", "marks", "times")
 
 
 def _keys(facts: Facts) -> list[Key]:
@@ -208,14 +233,6 @@ def _keys(facts: Facts) -> list[Key]:
     raised_us: Times = facts.column("raised_us").view("M8[us]")
     months = raised_us.astype("M8[M]").astype("M8[D]").tolist()
     return list(zip(months, facts.column("enterprise").tolist(), strict=True))
-
-
-def _unpacked(blocks: Sequence[Sequence[bytes | None]], words: Mapping[int, str]) -> Facts:
-    """All alarms of some blocks."""
-    ids, marks, times = (
-        b"".join(block[nth] or b"" for block in blocks) for nth in range(len(_BLOCK))
-    )
-    return unpacked(ids, marks, times, words)
 
 
 def _packed(rows: Sequence[Sequence[Any]], words: dict[int, str]) -> Facts:
@@ -254,10 +271,12 @@ def _packed(rows: Sequence[Sequence[Any]], words: dict[int, str]) -> Facts:
             *_,
         ) in rows
     ]
-    return Facts(
-        np.array(marks, MARKS),
-        np.array([tuple(row[11:]) for row in rows], TIMES),
-        np.frombuffer(b"".join(row[0].bytes for row in rows), IDS),
+    return unpacked(
+        {
+            Table.MARKS: np.array(marks, MARKS).tobytes(),
+            Table.TIMES: np.array([tuple(row[11:]) for row in rows], TIMES).tobytes(),
+            Table.IDS: b"".join(row[0].bytes for row in rows),
+        },
         words,
     )
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from hazardloop.alarms.alarm import TIER_BY_NAME, Verdict
 from hazardloop.alarms.facts import VERDICTS, Bools, Codes, Facts, Mark, Seconds
@@ -121,7 +122,7 @@ class Groups:
 
 def grouped(facts: Facts, group_by: GroupBy, enterprises: Mapping[int, str]) -> Groups:
     """Every alarm in exactly one group; `enterprises` names them by id."""
-    numbers, inverse = np.unique(facts.column(group_by.value), return_inverse=True)
+    numbers, inverse = _distinct(facts.column(group_by.value))
     names = {
         GroupBy.ENTERPRISE: enterprises,
         GroupBy.TIER: {int(tier): name for name, tier in TIER_BY_NAME.items()},
@@ -133,6 +134,20 @@ def grouped(facts: Facts, group_by: GroupBy, enterprises: Mapping[int, str]) -> 
     return Groups(tuple(keys[nth] for nth in order), place[inverse])
 
 
+def _distinct(numbers: Codes) -> tuple[Codes, Codes]:
+    """The numbers that occur, ascending, and which of them each is; n small integers close by."""
+    if len(numbers) == 0:
+        return np.empty(0, np.int32), np.empty(0, np.int32)
+    least = int(numbers.min())
+    if int(numbers.max()) - least > len(numbers) + 2**16:  # far apart: a table would be too large
+        found, inverse = np.unique(numbers, return_inverse=True)
+        return found.astype(np.int32), inverse.astype(np.int32)
+    offsets = numbers.astype(np.intp) - least
+    there = np.bincount(offsets) > 0
+    place = np.cumsum(there, dtype=np.int32) - 1
+    return (np.flatnonzero(there) + least).astype(np.int32), place[offsets]
+
+
 def whole(facts: Facts) -> Groups:
     """All of them in one group."""
     return Groups(("",), np.zeros(len(facts), np.int32))
@@ -140,14 +155,17 @@ def whole(facts: Facts) -> Groups:
 
 def counts(facts: Facts, groups: Groups, names: tuple[str, ...]) -> list[dict[str, int]]:
     """Of each group, how many alarms each figure of `names` holds for."""
-    columns = {
-        name: np.bincount(groups.codes[FIGURES[name](facts)], minlength=len(groups.keys))
-        for name in names
-    }
+    columns = {name: _per_group(groups, FIGURES[name](facts)) for name in names}
     return [
         {name: int(column[nth]) for name, column in columns.items()}
         for nth in range(len(groups.keys))
     ]
+
+
+def _per_group(groups: Groups, counted: Bools) -> npt.NDArray[np.intp]:
+    if len(groups.keys) == 1:
+        return np.array([np.count_nonzero(counted)])
+    return np.bincount(groups.codes[counted], minlength=len(groups.keys))
 
 
 @dataclass(frozen=True, slots=True)

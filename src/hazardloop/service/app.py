@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 from starlette.middleware.gzip import GZipMiddleware
 
 from hazardloop import __version__
+from hazardloop.alarms.packed_months import PackedMonths
 from hazardloop.service import database, evidence
 from hazardloop.service.api import (
     alarm_system,
@@ -206,6 +207,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             throttle=Throttle(),
             kinds=app.state.kinds,
             shelf=evidence.shelf_of(settings),
+            packed_months=PackedMonths(),
         )
         yield
         live.close()

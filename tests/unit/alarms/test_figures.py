@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from hazardloop.alarms.alarm import TIER_BY_NAME, Verdict
 from hazardloop.alarms.facts import (
-    IDS,
     MARKS,
     TIMES,
     VERDICTS,
     Facts,
     Mark,
+    Table,
     together,
     unpacked,
 )
@@ -73,7 +73,7 @@ alarms = st.lists(
     st.builds(
         One,
         nth=st.integers(1, 2**32),
-        raised_us=st.integers(0, 2**50),
+        raised_us=st.one_of(st.integers(0, 2), st.integers(0, 2**50)),
         enterprise=st.sampled_from([1, 2]),
         area=st.sampled_from([1, 2]),
         kind=st.sampled_from([3, 4]),
@@ -98,10 +98,13 @@ def facts_of(ones: list[One]) -> Facts:
         for one in ones
     ]
     ids = b"".join(UUID(int=one.nth).bytes for one in ones)
-    return Facts(
-        np.array(marks, MARKS),
-        np.array([one.times for one in ones], TIMES),
-        np.frombuffer(ids, IDS),
+    times = np.array([one.times for one in ones], TIMES)
+    return unpacked(
+        {
+            Table.MARKS: np.array(marks, MARKS).tobytes(),
+            Table.TIMES: times.tobytes(),
+            Table.IDS: ids,
+        },
         WORDS,
     )
 
@@ -167,6 +170,27 @@ def test_a_figure_lists_its_members_oldest_first(ones: list[One], name: str) -> 
     assert [each.int for each in listed] == [nth for _, nth in members]
 
 
+@given(alarms, st.sampled_from(sorted(FIGURES)), st.integers(1, 5))
+def test_members_come_in_pages_that_miss_none_and_repeat_none(
+    ones: list[One], name: str, size: int
+) -> None:
+    facts = facts_of(ones)
+    keep = FIGURES[name](facts)
+    listed: list[UUID] = []
+    left = keep
+    while len(page := facts.first(left, size)):
+        listed += facts.alarm_ids(page)
+        last = int(facts.column("raised_us")[page[-1]])
+        left = keep & facts.after(last, str(listed[-1]))
+    assert listed == facts.alarm_ids(facts.in_order(keep))
+
+
+@given(alarms)
+def test_alarms_are_known_again_by_their_ids(ones: list[One]) -> None:
+    among = facts_of(ones).among(facts_of(ones[::2]))
+    assert among.tolist() == [nth % 2 == 0 for nth in range(len(ones))]
+
+
 @given(alarms, st.sampled_from(GroupBy))
 def test_the_spread_of_a_station_is_of_those_that_reached_it(
     ones: list[One], group_by: GroupBy
@@ -201,8 +225,8 @@ def test_groups_add_up_and_open_and_closed_are_all(ones: list[One]) -> None:
 @given(alarms, alarms)
 def test_packed_and_joined_facts_tell_the_same(first: list[One], second: list[One]) -> None:
     parts = [facts_of(first), facts_of(second)]
-    joined = together(*parts, WORDS)
-    again = unpacked(joined.ids.tobytes(), joined.marks.tobytes(), joined.times.tobytes(), WORDS)
+    joined = together(parts, WORDS)
+    again = unpacked({table: joined.packed(table) for table in Table}, WORDS)
     names = tuple(FIGURES)
     totals = [counts(one, whole(one), names)[0] for one in (again, *parts)]
     assert totals[0] == {name: totals[1][name] + totals[2][name] for name in names}
@@ -211,7 +235,9 @@ def test_packed_and_joined_facts_tell_the_same(first: list[One], second: list[On
 def test_bytes_of_unequal_length_are_no_block() -> None:
     facts = facts_of([])
     with pytest.raises(ValueError, match="different numbers"):
-        unpacked(b"\0" * 16, facts.marks.tobytes(), facts.times.tobytes(), WORDS)
+        unpacked(
+            {Table.IDS: bytes(16), Table.MARKS: facts.packed(Table.MARKS), Table.TIMES: b""}, WORDS
+        )
 
 
 @pytest.mark.parametrize(

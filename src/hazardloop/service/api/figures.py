@@ -1,6 +1,6 @@
 """Published figures: how what was raised has been answered and handled, and which alarms say so."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, ConfigDict, Field
 
 from hazardloop.alarms import figure_store
 from hazardloop.alarms.alarm import Verdict
-from hazardloop.alarms.facts import Facts
+from hazardloop.alarms.facts import Facts, Table
 from hazardloop.alarms.figures import (
     FIGURES,
     FORMULA,
@@ -25,9 +25,10 @@ from hazardloop.alarms.figures import (
     spreads,
     whole,
 )
+from hazardloop.alarms.packed_months import PackedMonths
 from hazardloop.devices.instants import microseconds_of, utc
 from hazardloop.service.api import lookup, paging
-from hazardloop.service.api.access import Conn, Now, require
+from hazardloop.service.api.access import Conn, Here, Now, require
 from hazardloop.service.api.problems import Problem, problems
 from hazardloop.service.api.rows import fetch
 from hazardloop.service.api.schema import Instant, Out
@@ -75,12 +76,20 @@ ENTERPRISES: Final = """
      WHERE enterprise_id = %(only)s OR %(only)s::int IS NULL AND NOT internal"""
 
 
-async def facts_asked(conn: Connection, wanted: Asked) -> tuple[Facts, Mapping[int, str]]:
+async def facts_asked(
+    conn: Connection,
+    wanted: Asked,
+    kept: PackedMonths | None = None,
+    tables: Collection[Table] = tuple(Table),
+) -> tuple[Facts, Mapping[int, str]]:
     """The facts, and whose they are by enterprise_id. Problem not_found: no such enterprise."""
     only = wanted.enterprise and await lookup.enterprise_id(conn, wanted.enterprise)
     rows = await fetch(conn, ENTERPRISES, {"only": only or None})
     enterprises = {row["enterprise_id"]: row["code"] for row in rows}
-    return await figure_store.facts_of(conn, wanted.start, wanted.end, enterprises), enterprises
+    facts = await figure_store.facts_of(
+        conn, wanted.start, wanted.end, enterprises, tables=tables, kept=kept
+    )
+    return facts, enterprises
 
 
 def split(facts: Facts, wanted: Asked, enterprises: Mapping[int, str]) -> Groups:
@@ -167,11 +176,13 @@ COUNTED: Final = (*SHOWN, "found_late", *(f"verdict_{verdict}" for verdict in Ve
 )
 async def get_handling(
     conn: Conn,
+    here: Here,
     wanted: Wanted,
     members: Annotated[bool, Query(description="Name the alarms behind each figure.")] = False,
 ) -> HandlingOut:
     """Share of the alarms raised in a period whose case is closed with a verdict."""
-    facts, enterprises = await facts_asked(conn, wanted)
+    tables = (Table.MARKS, Table.IDS) if members else (Table.MARKS,)
+    facts, enterprises = await facts_asked(conn, wanted, here.packed_months, tables)
     groups = split(facts, wanted, enterprises)
     return HandlingOut.model_validate(
         _handling(facts, whole(facts), members)[0]
@@ -272,9 +283,10 @@ class ResponseOut(Response):
     dependencies=[require("figures.read")],
     responses=problems("not_found", "invalid"),
 )
-async def get_response(conn: Conn, wanted: Wanted) -> ResponseOut:
+async def get_response(conn: Conn, here: Here, wanted: Wanted) -> ResponseOut:
     """How fast alarms were signed, verified, reported and closed."""
-    facts, enterprises = await facts_asked(conn, wanted)
+    tables = (Table.MARKS, Table.TIMES)
+    facts, enterprises = await facts_asked(conn, wanted, here.packed_months, tables)
     groups = split(facts, wanted, enterprises)
     return ResponseOut.model_validate(
         _response(facts, whole(facts))[0]
@@ -337,6 +349,7 @@ class MembersOut(paging.Listing[Member]):
 )
 async def get_members(
     conn: Conn,
+    here: Here,
     wanted: Wanted,
     page: paging.Paging,
     figure: Annotated[str, Query(description=f"One of {', '.join(FIGURES)}.")],
@@ -349,22 +362,23 @@ async def get_members(
         raise Problem("invalid", "key: it goes with group_by, and group_by with it")
     if page.after and [type(part) for part in page.after] != [int, str]:
         raise Problem("bad_request", "this cursor is none that this list gave")
-    facts, enterprises = await facts_asked(conn, wanted)
+    facts, enterprises = await facts_asked(conn, wanted, here.packed_months)
     keep = FIGURES[figure](facts)
     if wanted.group_by is not None:
         groups = grouped(facts, wanted.group_by, enterprises)
         keep &= groups.codes == (groups.keys.index(key) if key in groups.keys else -1)
-    raised_us = facts.column("raised_us")
-    after_us = page.after[0] if page.after else 0
-    places = facts.in_order(keep & (raised_us >= after_us))
+    total = int(keep.sum())
+    if page.after:
+        keep &= facts.after(page.after[0], page.after[1])
+    places = facts.first(keep, page.limit + 1)
     listed = [
         Member(alarm_id=one, raised_at=utc(int(at_us)))
-        for one, at_us in zip(facts.alarm_ids(places), raised_us[places], strict=True)
+        for one, at_us in zip(
+            facts.alarm_ids(places), facts.column("raised_us")[places], strict=True
+        )
     ]
-    if page.after:
-        listed = [one for one in listed if _place(one) > page.after]
-    shown = paging.listing(listed[: page.limit + 1], page, _place)
-    return MembersOut(items=shown.items, next_cursor=shown.next_cursor, total=int(keep.sum()))
+    shown = paging.listing(listed, page, _place)
+    return MembersOut(items=shown.items, next_cursor=shown.next_cursor, total=total)
 
 
 def _place(one: Member) -> tuple[int, str]:

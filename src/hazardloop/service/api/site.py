@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from hazardloop.alarms.packed_months import PackedMonths
 from hazardloop.service.api.broadcast import Broadcast
 from hazardloop.service.api.throttle import Throttle
 from hazardloop.service.database import Pool
@@ -33,6 +34,8 @@ class Site:
     """Device kinds by code."""
     shelf: Shelf
     """Of the files of evidence."""
+    packed_months: PackedMonths
+    """That figures were counted from."""
 
 
 def site_of(request: Request) -> Site:
