@@ -8,8 +8,9 @@ import re
 import signal
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -18,8 +19,13 @@ from urllib.request import urlopen
 import psycopg
 import pytest
 
+from hazardloop.alarms import hold_store
+from hazardloop.alarms.alarm import Actor, Role, Tier
+from hazardloop.alarms.hold import Wish
+from hazardloop.alarms.hold_store import Permit, Scope
+from hazardloop.alarms.signal import Hold
 from hazardloop.devices.instants import rfc3339, utc
-from hazardloop.service.database import migrate
+from hazardloop.service.database import connect, migrate
 from hazardloop.service.embedded.postgres import EmbeddedPostgres
 from hazardloop.service.spool_state import spool_file, state_file
 from tests import worlds
@@ -367,6 +373,73 @@ def test_a_worker_killed_before_the_outage_brought_any_message_goes_by_what_it_k
     assert ms(due) == ahead + 5_000
     told = {(body["id"], body["change"]) for body in unrecorded(gateway)}
     assert told == {(gas, "cleared"), (fault, "raised")}
+
+
+async def withhold(database: str, points: Mapping[str, int]) -> None:
+    """GD-0 out of service, GD-1 and GD-2 shelved; of GD-2 the next in its hazard unit speaks."""
+    now, operator = datetime.now(UTC), Actor("li", "李四", Role.OPERATOR)
+    until = now + timedelta(minutes=50)
+    async with await connect(database, "test") as connection, connection.transaction():
+        found = await connection.execute("SELECT code, device_id FROM device")
+        device = dict(await found.fetchall())
+        await hold_store.ask(
+            connection, Wish(Hold.OUT_OF_SERVICE, Tier.ORANGE, until, "检修"),
+            Scope(1, device["GD-0"]), Permit("P-1", "王五", "便携仪"), operator, now,
+        )  # fmt: skip
+        for code in ("GD-1", "GD-2"):
+            scope = Scope(1, device[code], points[f"{code}.lel"], "gas_detector.lel.high")
+            wish = Wish(Hold.SHELVED, Tier.ORANGE, until, "抖动")
+            await hold_store.ask(connection, wish, scope, Permit(), operator, now)
+        await connection.execute(
+            "INSERT INTO hazard_unit (enterprise_id, code, name) VALUES (1, 'HU-1', 'one')"
+        )
+        await connection.execute(
+            "UPDATE device SET hazard_unit_id = (SELECT hazard_unit_id FROM hazard_unit)"
+            " WHERE code IN ('GD-2', 'GD-3')"
+        )
+
+
+def test_what_withholds_alarms_withholds_them_without_the_database_too(
+    server: EmbeddedPostgres, broker: Broker, home: Path
+) -> None:
+    database, at = server.conninfo, now_ms()
+    points = {f"GD-{n}.lel": point for n, point in enumerate(points_of(database, "lel"))}
+
+    def said(code: str) -> Any:
+        return [b["withheld"] for b in unrecorded(gateway) if b["point"] == f"{code}.lel"]
+
+    with ExitStack() as stack, gateway_at(broker) as gateway:
+        gateway.listen("hl/v1/E1/alarm")
+        with at_work(database, broker, home) as worker:
+            asyncio.run(withhold(database, points))
+            eventually(lambda: "holds followed holds=3" in log_of(home), "the worker knows")
+            lose(server)
+            eventually(lambda: spooled(home)["snapshot"], "it knows that it is alone")
+            worker.send_signal(signal.SIGKILL)
+            worker.wait()
+        stack.enter_context(worker_in(database, broker, home))
+        gateway.read({"GD-0.lel": 60, "GD-1.lel": 30, "GD-3.lel": 30, "GD-4.lel": 60}, at)
+        eventually(lambda: len(unrecorded(gateway)) == 4, "all are told")
+        assert [said(f"GD-{n}") for n in (0, 1, 3, 4)] == [
+            ["out_of_service"], ["shelved"], [None], [None],
+        ]  # fmt: skip
+        gateway.read({"GD-2.lel": 30}, at + 1)  # GD-3 has confirmed what was shelved here
+        eventually(lambda: said("GD-2") == [None], "a shelf that was overtaken withholds nothing")
+        bring_back(server)
+        eventually(lambda: query(database, STORED) == [(5,)], "all is recorded")
+        recorded = [(code, kind) for code, kind in query(database, WITHHELD)]
+        assert recorded == [("GD-0", "out_of_service"), ("GD-1", "shelved")]
+
+
+WITHHELD = """
+    SELECT device.code, alarm_hold.kind FROM alarm JOIN alarm_hold USING (hold_id)
+           JOIN device ON device.device_id = alarm.device_id ORDER BY code"""
+
+
+def points_of(database: str, quantity: str) -> list[int]:
+    """Ids by the codes of the devices."""
+    which = "SELECT point_id FROM point JOIN device USING (device_id) WHERE quantity = %s"
+    return [point_id for (point_id,) in query(database, which + " ORDER BY code", [quantity])]
 
 
 def readiness(port: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, kwargs_row
 
 from hazardloop.alarms import jobs, ledger_store
 from hazardloop.alarms.alarm import Actor, Tier
@@ -18,6 +18,8 @@ from hazardloop.alarms.case_store import GIVE_WAY, Connection
 from hazardloop.alarms.errors import HoldRefused, HoldUnknown
 from hazardloop.alarms.hold import Ending, Wish, needs_another, refuse_grant
 from hazardloop.alarms.ledger_store import Act
+from hazardloop.alarms.signal import Hold
+from hazardloop.alarms.withholding import StandingHold
 from hazardloop.devices.instants import rfc3339
 
 SYSTEM: Final = "system"
@@ -232,6 +234,28 @@ async def _end_one_due(conn: Connection, hold: HoldRow, now: datetime) -> int:
     await _note_end(conn, hold, why, now)
     await tell(conn, await settle(conn, [hold.device_id], now))
     return 1
+
+
+STANDING: Final = """
+    SELECT hold_id, kind, device_id, point_id, rule_id, while_rule, tier,
+           (extract(epoch FROM until) * 1e6)::bigint AS until_us,
+           CASE WHEN kind = 'shelved' THEN ARRAY(
+               SELECT other.device_id FROM device own JOIN device other USING (hazard_unit_id)
+                WHERE own.device_id = alarm_hold.device_id AND other.device_id <> own.device_id
+           ) ELSE '{}' END AS siblings
+      FROM alarm_hold
+     WHERE granted_at IS NOT NULL AND ended_at IS NULL AND until > clock_timestamp()"""
+
+
+async def standing(conn: Connection) -> list[StandingHold]:
+    """The holds that are granted and not over."""
+    async with conn.cursor(row_factory=kwargs_row(_in_force)) as cursor:
+        await cursor.execute(STANDING)
+        return await cursor.fetchall()
+
+
+def _in_force(kind: str, tier: int, siblings: list[int], **rest: Any) -> StandingHold:
+    return StandingHold(kind=Hold(kind), tier=Tier(tier), siblings=tuple(siblings), **rest)
 
 
 SETTLE: Final = "SELECT settle_holds(%(devices)s::int[], %(alarms)s::uuid[], %(now)s)"

@@ -129,6 +129,16 @@ class Memory:
         self.calm_low[row], self.calm_high[row] = calm_band(watched)
 
 
+def is_active(table: RuleTable, memory: Memory, rows: Iterable[int], rule_id: str) -> bool:
+    """Whether an alarm of that rule stands at one of these rows."""
+    rule = table.index.get(rule_id)
+    return rule is not None and any(
+        rule in memory.silences.get(row, ())
+        or ((signal := memory.signals.get((row, rule))) is not None and signal.alarm is not None)
+        for row in rows
+    )
+
+
 HEARD: Final = ("newest_at", "newest_value", "newest_late", "heard_at")
 """Columns of `Memory` that belong to a point, whatever watches it."""
 

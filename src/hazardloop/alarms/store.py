@@ -16,6 +16,7 @@ from hazardloop.alarms.evaluation import Outcome
 from hazardloop.alarms.memory import CellRow, OpenAlarmRow
 from hazardloop.alarms.rule import Rule
 from hazardloop.alarms.rules import definition_of
+from hazardloop.alarms.signal import Hold
 from hazardloop.devices.instants import rfc3339, utc
 from hazardloop.devices.registry import CANARY_KIND, Registry
 from hazardloop.devices.wire import alarm_topic
@@ -247,15 +248,19 @@ async def _record_alarms(
     return _Recorded(announcements, list(dict.fromkeys(alarm_ids + moved)))
 
 
-def unrecorded(outcome: Outcome, registry: Registry) -> list[Announcement]:
+def unrecorded(
+    outcome: Outcome, registry: Registry, holds: Sequence[Hold | None]
+) -> list[Announcement]:
     """What is to be announced of changes that the database does not know yet.
+
+    `holds`: what withholds each of them.
 
     They have no version: that counts what people do with the alarm, too, and only the database
     knows it. Once recorded each change is announced again, with its version.
     """
     return [
-        _announcement(change, None, registry, Mark(drill=change.drill_id is not None))
-        for change in outcome.changes
+        _announcement(change, None, registry, Mark(change.drill_id is not None, hold))
+        for change, hold in zip(outcome.changes, holds, strict=True)
     ]
 
 

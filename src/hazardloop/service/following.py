@@ -1,12 +1,13 @@
 """What a worker learns from the database beside its stream, soon after it was changed there."""
 
 import asyncio
+import logging
 import time
 from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from hazardloop.alarms import drill_store
+from hazardloop.alarms import drill_store, hold_store
 from hazardloop.devices import store as registry_store
 from hazardloop.devices.readings import Rows
 from hazardloop.devices.store import Changes
@@ -15,6 +16,8 @@ from hazardloop.service.database import BriskConnection, Connection, SteadyConne
 from hazardloop.service.errors import DatabaseAway
 from hazardloop.service.pipeline import ASK_WITHIN_S, TICK_S, Worker
 from hazardloop.service.site import Site, bring_up_to_date, with_renewed_routes
+
+log = logging.getLogger(__name__)
 
 FOLLOW_S: Final = 0.5
 """How often the registry is asked what has changed."""
@@ -57,12 +60,15 @@ async def _brought_up_to_date(
     return await bring_up_to_date(connection, worker.site, page)
 
 
-async def follow_drills(worker: Worker, database: SteadyConnection) -> None:
-    """Learns of drills soon after they were announced, until cancelled."""
+async def follow_decisions(worker: Worker, database: SteadyConnection) -> None:
+    """Learns of drills and holds soon after people decided on them, until cancelled."""
     try:
         while True:
-            known = worker.drills
+            known, before = worker.drills, worker.holds.standing
             worker.drills = await database(partial(drill_store.current, known=known))
+            worker.holds.learn(await database(hold_store.standing))
+            if worker.holds.standing != before:
+                log.info("holds followed", extra={"holds": len(worker.holds.standing)})
             await asyncio.sleep(FOLLOW_S)
     finally:
         await database.close()

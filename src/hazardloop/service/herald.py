@@ -1,5 +1,6 @@
 """Tells alarm changes outward once they are durable, and what an earlier try could not tell."""
 
+import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,6 +10,7 @@ from hazardloop.alarms.store import Announcement
 from hazardloop.devices.registry import Registry
 from hazardloop.ingest.spool import Spool
 from hazardloop.service.errors import DatabaseAway
+from hazardloop.service.holding import Holds
 from hazardloop.service.keeping import Keeper
 from hazardloop.service.sink import Kept
 from hazardloop.service.spooled import unpack_work
@@ -24,6 +26,7 @@ class Herald:
     annunciator: Annunciator
     keeper: Keeper
     spool: Spool
+    holds: Holds
     left_over: bool = True
     """The outbox holds what an earlier run, or a broker that was away, did not take."""
     untold: bool = True
@@ -50,7 +53,8 @@ class Herald:
         while self.untold and (pieces := await self.spool.untold(UNTOLD_AT_ONCE)):
             for piece in pieces:
                 outcome = unpack_work(piece.body, registry).outcome
-                announcements = alarm_store.unrecorded(outcome, registry)
+                marks = self.holds.marks(outcome, registry, time.time_ns() // 1000)
+                announcements = alarm_store.unrecorded(outcome, registry, marks)
                 if len(await self.annunciator.announce(announcements)) < len(announcements):
                     return
                 await self.spool.note_told(piece.position)

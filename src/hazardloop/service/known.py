@@ -12,13 +12,16 @@ from uuid import UUID
 import numpy as np
 
 from hazardloop.alarms.alarm import Change, ChangeKind
+from hazardloop.alarms.drill import Drill
 from hazardloop.alarms.kernels import usable
 from hazardloop.alarms.memory import CellRow, Heard, Memory, OpenAlarmRow, restore, told
+from hazardloop.alarms.withholding import StandingHold, overtaken
 from hazardloop.devices.readings import NEVER, Bools, Floats, Quality, Readings, Rows, Times
 from hazardloop.ingest import quality
 from hazardloop.ingest.quality import Courses, Expectations
 from hazardloop.ingest.repeats import see
 from hazardloop.service.doubts import Doubts
+from hazardloop.service.holding import placed
 from hazardloop.service.site import Site
 from hazardloop.service.work import Work
 
@@ -45,6 +48,8 @@ class Known:
     """Those that stand."""
     finds: list[OpenAlarmRow] = field(default_factory=list)
     """Those that late readings told of, cleared."""
+    drills: tuple[Drill, ...] = ()
+    holds: tuple[StandingHold, ...] = ()
 
     def add(self, work: Work, expected: Expectations) -> None:
         """Knows this work, too; `expected` is of the registry whose rows it speaks of."""
@@ -54,6 +59,8 @@ class Known:
         self.cells.update(_by_place(work.outcome.cells))
         for change in work.outcome.changes:
             self._follow(change)
+        ended = overtaken(self.holds, placed(work.outcome.changes, work.registry))
+        self.holds = tuple(hold for hold in self.holds if hold.hold_id not in ended)
 
     def _hear(self, readings: Readings) -> None:
         heard = readings.take(usable(readings.value, readings.quality))
@@ -88,9 +95,17 @@ class Still:
     seen: Times
     courses: Courses
     clocks: Floats
+    drills: tuple[Drill, ...] = ()
+    holds: tuple[StandingHold, ...] = ()
 
 
-def still(memory: Memory, seen: Times, doubts: Doubts) -> Still:
+def still(
+    memory: Memory,
+    seen: Times,
+    doubts: Doubts,
+    drills: tuple[Drill, ...] = (),
+    holds: tuple[StandingHold, ...] = (),
+) -> Still:
     """A copy, made in milliseconds."""
     columns = {
         each.name: getattr(memory, each.name).copy()
@@ -112,7 +127,7 @@ def still(memory: Memory, seen: Times, doubts: Doubts) -> Still:
     )
     courses, clocks = doubts.kept()
     everyone = Courses(*(getattr(courses, each.name).copy() for each in fields(Courses)))
-    return Still(copied, seen.copy(), everyone, clocks.copy())
+    return Still(copied, seen.copy(), everyone, clocks.copy(), drills, holds)
 
 
 def known_of(site: Site, then: Still, rows: Rows) -> Known:
@@ -130,6 +145,8 @@ def known_of(site: Site, then: Still, rows: Rows) -> Known:
         _by_place(cells + memory.leftovers),
         {alarm.alarm_id: alarm for alarm in alarms + memory.orphans},
         finds,
+        then.drills,
+        then.holds,
     )
 
 

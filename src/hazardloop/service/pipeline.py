@@ -18,7 +18,7 @@ from hazardloop.alarms import evaluation
 from hazardloop.alarms import store as alarm_store
 from hazardloop.alarms.annunciation import Annunciator
 from hazardloop.alarms.drill import Drill, marked
-from hazardloop.alarms.memory import Memory, carry_over
+from hazardloop.alarms.memory import Memory, carry_over, is_active
 from hazardloop.devices.dialects.readers import rereading
 from hazardloop.devices.instants import MINUTE_US
 from hazardloop.devices.readings import Bools, Quality, Readings, Rows, Times
@@ -40,6 +40,7 @@ from hazardloop.service.database import BriskConnection
 from hazardloop.service.doubts import Doubts
 from hazardloop.service.errors import DatabaseAway
 from hazardloop.service.herald import Herald
+from hazardloop.service.holding import Holds
 from hazardloop.service.keeping import Keeper
 from hazardloop.service.known import as_recorded, still
 from hazardloop.service.self_watch import SelfWatch
@@ -92,12 +93,18 @@ class Worker:
     """Dead letters to be taken again at the next tick."""
     drills: tuple[Drill, ...] = ()
     """Announced, and not over."""
+    holds: Holds = field(default_factory=Holds)
     ahead: asyncio.Queue[Work] = field(default_factory=lambda: asyncio.Queue(AHEAD))
 
     def __post_init__(self) -> None:
         """Puts the parts together."""
-        self.sink = Sink(self.keeper, self.spool, self.judge)
-        self.herald = Herald(self.annunciator, self.keeper, self.spool)
+        self.holds.active = self._is_active
+        self.sink = Sink(self.keeper, self.spool, self.judge, self.holds)
+        self.herald = Herald(self.annunciator, self.keeper, self.spool, self.holds)
+
+    def _is_active(self, device_id: int, rule_id: str) -> bool:
+        rows = np.flatnonzero(self.site.registry.device_id == device_id).tolist()
+        return is_active(self.site.table, self.memory, rows, rule_id)
 
     async def take_batches(self, stop: asyncio.Event, settle_s: float = 0.0) -> None:
         """Receives, decodes and evaluates until `stop`; ticks in between.
@@ -124,7 +131,8 @@ class Worker:
     async def _take_snapshot(self) -> None:
         """Of what is known once all that was evaluated is durable; written beside the stream."""
         await self.ahead.join()
-        self.snapshots.begin(self.site, still(self.memory, self.newest, self.doubts))
+        then = still(self.memory, self.newest, self.doubts, self.drills, self.holds.standing)
+        self.snapshots.begin(self.site, then)
 
     def _unsettled_s(self, settle_s: float) -> float:
         """How much of that time is left since the broker has us back."""

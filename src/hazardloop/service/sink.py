@@ -14,6 +14,7 @@ from hazardloop.ingest.errors import SpoolFull
 from hazardloop.ingest.spool import Spool
 from hazardloop.ingest.spool_file import ASIDES, WORKS, New
 from hazardloop.service.errors import DatabaseAway
+from hazardloop.service.holding import Holds
 from hazardloop.service.keeping import Keeper
 from hazardloop.service.spooled import pack_aside, pack_work
 from hazardloop.service.work import Aside, Work
@@ -46,6 +47,7 @@ class Sink:
     spool: Spool
     judge: Callable[[Aside], Awaitable[Work]]
     """What comes of an aside; to be asked with the database in step with what was evaluated."""
+    holds: Holds = field(default_factory=Holds)
     away: str = ""
     """Why the database cannot be written to; empty while it can, as far as we know."""
     stirred: asyncio.Event = field(default_factory=asyncio.Event)
@@ -116,7 +118,9 @@ class Sink:
             news.append(New(ASIDES, body, len(left.aside.readings)))
         position = (await self.spool.append(news))[0]
         self.stirred.set()
-        announcements = alarm_store.unrecorded(work.outcome, work.registry)
+        self.holds.follow(changes, work.registry)
+        marks = self.holds.marks(work.outcome, work.registry, time.time_ns() // 1000)
+        announcements = alarm_store.unrecorded(work.outcome, work.registry, marks)
         return Kept(announcements, False, position, bool(left.announcements))
 
     def _say_full(self, reason: str) -> None:

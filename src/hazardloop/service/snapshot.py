@@ -15,10 +15,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from hazardloop.alarms.drill import Drill
 from hazardloop.alarms.hours import LOCAL_TZ
 from hazardloop.alarms.memory import CellRow, OpenAlarmRow
 from hazardloop.alarms.rule import Rule
 from hazardloop.alarms.rules import catalogue_rules, definition_of
+from hazardloop.alarms.withholding import StandingHold
 from hazardloop.devices.catalog import Catalog
 from hazardloop.devices.drafting import build_registry
 from hazardloop.devices.registry import GatewayRecord, Measurand, PointRecord, Registry
@@ -30,7 +32,7 @@ from hazardloop.service.site import Site, site_of
 
 Some = TypeVar("Some")
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 AT_ONCE: Final = 2_000
 """Devices, limits or alarms in a frame: some milliseconds of work."""
 
@@ -76,6 +78,8 @@ class _Head(msgspec.Struct):
     cells: int
     alarms: int
     finds: int
+    drills: tuple[Drill, ...]
+    holds: tuple[StandingHold, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,8 @@ def frames_of(site: Site, then: Still, saved_us: int) -> Iterator[bytes]:
         len(known.cells),
         len(known.alarms),
         len(known.finds),
+        known.drills,
+        known.holds,
     )
     encode = msgspec.msgpack.Encoder().encode
     yield encode(head)
@@ -217,6 +223,8 @@ def _known(head: _Head, frames: Iterator[bytes]) -> Known:
         cells={(cell.rule_id, cell.point_id, cell.tier): cell for cell in cells},
         alarms={alarm.alarm_id: alarm for alarm in alarms},
         finds=_list(frames, head.finds, list[OpenAlarmRow]),
+        drills=head.drills,
+        holds=head.holds,
     )
 
 

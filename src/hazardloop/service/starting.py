@@ -8,8 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from hazardloop.alarms.drill import Drill
 from hazardloop.alarms.memory import Memory
 from hazardloop.alarms.store import Announcement
+from hazardloop.alarms.withholding import StandingHold
 from hazardloop.devices import own_devices
 from hazardloop.devices.readings import Times
 from hazardloop.ingest.spool import Spool
@@ -51,6 +53,9 @@ class Start:
     """In words: of when, and why; empty where the database told all."""
     away: str = ""
     """Why the database could not be asked."""
+    drills: tuple[Drill, ...] = ()
+    holds: tuple[StandingHold, ...] = ()
+    """As the snapshot knew them; else the database is asked soon enough."""
 
 
 async def started(settings: Settings, spool: Spool, stop: asyncio.Event) -> Start | None:
@@ -104,7 +109,9 @@ async def _from_snapshot(settings: Settings, spool: Spool, away: str) -> Start:
     why = "database away" if away else "the spool is being recorded"
     told = f"started from the snapshot of {of}, {why}"
     log.warning(told, extra={"points": len(found.site.registry), "reason": away})
-    return Start(found.site, *recalled(found.site, found.known), told, away)
+    memory, seen, doubts = recalled(found.site, found.known)
+    decided = found.known.drills, found.known.holds
+    return Start(found.site, memory, seen, doubts, told, away, *decided)
 
 
 async def _from_database(settings: Settings, spool: Spool) -> Start:

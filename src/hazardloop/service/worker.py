@@ -23,7 +23,8 @@ from hazardloop.service import spool_state
 from hazardloop.service.database import BriskConnection, SteadyConnection
 from hazardloop.service.draining import PATIENCE_S, Drain
 from hazardloop.service.errors import BrokerAbsent
-from hazardloop.service.following import follow_drills, follow_registry, follow_retries
+from hazardloop.service.following import follow_decisions, follow_registry, follow_retries
+from hazardloop.service.holding import Holds
 from hazardloop.service.keeping import Keeper
 from hazardloop.service.pipeline import Worker
 from hazardloop.service.self_watch import SelfWatch
@@ -81,6 +82,8 @@ async def _work(settings: Settings, start: Start, spool: Spool, stop: asyncio.Ev
         Snapshots(spool, settings.spool_reserve_bytes),
         from_snapshot=start.from_snapshot,
         quota=Quota(settings.dead_letters_per_minute),
+        drills=start.drills,
+        holds=Holds(start.holds),
     )
     if start.away:
         worker.sink.lost(start.away)
@@ -115,7 +118,7 @@ async def _work(settings: Settings, start: Start, spool: Spool, stop: asyncio.Ev
                     follow_registry(worker, SteadyConnection(database, "worker-registry"))
                 ),
                 group.create_task(
-                    follow_drills(worker, SteadyConnection(database, "worker-drills"))
+                    follow_decisions(worker, SteadyConnection(database, "worker-decisions"))
                 ),
                 group.create_task(drain.run()),
                 group.create_task(signs.show_spool()),
