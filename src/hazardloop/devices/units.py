@@ -36,8 +36,10 @@ DIMENSIONS: Final[Mapping[str, Mapping[str, tuple[float, float]]]] = {
     "relative humidity": {"%RH": (1, 0)},
     "number": {"1": (1, 0)},
     "floor": {"{floor}": (1, 0)},
+    "people": {"{person}": (1, 0)},
+    "angle": {"deg": (1, 0), "rad": (180 / 3.141592653589793, 0)},
     "speed": {"m/s": (1, 0), "mm/s": (1e-3, 0), "m/min": (1 / 60, 0), "m/h": (1 / 3600, 0),
-              "km/h": (1 / 3.6, 0)},
+              "km/h": (1 / 3.6, 0), "mm/d": (1e-3 / 86400, 0)},
     "time": {"s": (1, 0), "ms": (1e-3, 0), "min": (60, 0), "h": (3600, 0), "d": (86400, 0)},
     "volume": {"m3": (1, 0), "L": (1e-3, 0), "mL": (1e-6, 0)},
     "flow": {"m3/s": (1, 0), "m3/h": (1 / 3600, 0), "L/s": (1e-3, 0), "L/min": (1e-3 / 60, 0)},
@@ -45,6 +47,7 @@ DIMENSIONS: Final[Mapping[str, Mapping[str, tuple[float, float]]]] = {
     "concentration": {"kg/m3": (1, 0), "g/m3": (1e-3, 0), "mg/m3": (1e-6, 0), "ug/m3": (1e-9, 0)},
     "voltage": {"V": (1, 0), "mV": (1e-3, 0), "kV": (1e3, 0)},
     "current": {"A": (1, 0), "mA": (1e-3, 0)},
+    "insulation": {"Ohm/V": (1, 0), "kOhm/V": (1e3, 0)},
     "power": {"W": (1, 0), "mW": (1e-3, 0), "kW": (1e3, 0)},
     "frequency": {"Hz": (1, 0), "kHz": (1e3, 0), "MHz": (1e6, 0)},
 }  # fmt: skip
@@ -60,6 +63,7 @@ SPELLINGS: Final[Mapping[str, str]] = {
     "ppm": "[ppm]", "PPM": "[ppm]", "ppb": "[ppb]", "%LEL": "%{LEL}", "LEL": "%{LEL}",
     "%lel": "%{LEL}", "/100": "%", "m³": "m3", "m³/h": "m3/h", "mg/m³": "mg/m3", "l": "L",
     "ml": "mL", "μm": "um", "ug/m³": "ug/m3", "μg/m3": "ug/m3", "%rh": "%RH",
+    "°": "deg", "人": "{person}", "Ω/V": "Ohm/V",
 }  # fmt: skip
 """What is written in the field, to the name above."""
 
