@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import psycopg
 import pytest
 from psycopg import AsyncConnection, errors
 
-from hazardloop.alarms import figure_store
+from hazardloop.alarms import agreement, figure_store, ledger_figures
 from hazardloop.alarms.alarm import Action, Stage, Tier
 from hazardloop.alarms.facts import Facts
 from hazardloop.alarms.figures import FIGURES, GroupBy, counts, grouped, spreads, whole
@@ -42,7 +43,7 @@ async def closed_case(desk: Desk, **alarm: object) -> UUID:
 
 
 async def facts(desk: Desk, *, start: datetime = RAISED_AT, end: datetime = END) -> Facts:
-    """Facts of the period: the same whether they are packed or not, before and after."""
+    """Facts of the period: the same whether packed or not, and as the ledger alone tells them."""
     codes = {number: code for code, number in desk.ids.items()}
     ids = list(codes)
     fresh = await figure_store.facts_of(desk.owner, start, end, ids)
@@ -57,6 +58,13 @@ async def facts(desk: Desk, *, start: datetime = RAISED_AT, end: datetime = END)
             ]
         ]
         assert told[0] == told[1]
+    with psycopg.connect(desk.conninfo) as conn:
+        accounts = ledger_figures.read(conn)
+    assert accounts.published is not None
+    for account in (accounts.tables, accounts.published):
+        matched = agreement.match(accounts.ledger, account)
+        assert agreement.differences(matched) == []
+        assert list(agreement.figures_that_differ(matched)) == []
     return packed
 
 
@@ -99,6 +107,7 @@ async def test_an_alarm_whose_signal_cleared_and_one_without_a_case_are_not_hand
     await raise_alarms(desk.owner)
     found = await handled(desk)
     assert (found["raised"], found["closed"], found["open"]) == (2, 0, 2)
+    assert (found["returned"], found["reopened"]) == (0, 0)
 
 
 async def test_a_reopened_case_is_open_again(desk: Desk) -> None:

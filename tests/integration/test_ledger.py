@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from psycopg import AsyncConnection, errors, sql
 from psycopg.conninfo import make_conninfo
 
-from hazardloop.alarms import ledger_reading, ledger_store
+from hazardloop.alarms import figure_store, ledger_reading, ledger_store
 from hazardloop.alarms.alarm import Stage
+from hazardloop.alarms.facts import Mark
 from hazardloop.alarms.ledger import Checkpoint, Head, sign
 from hazardloop.alarms.ledger_store import Act
 from hazardloop.service import ledger
@@ -114,15 +115,17 @@ def test_a_ledger_that_nobody_touched_is_whole(records: Records) -> None:
         made, changed = (row[0] for row in user.fetchall())
     assert verdict.findings == []
     assert verdict.checkpoints == 2
-    figures = {"raised": 2, "closed": 1, "rate": 0.5}
-    assert verdict.rates == [{"month": "2026-11", "ledger": figures, "tables": figures}]
+    (month,) = verdict.rates
+    assert (month["month"], month["ledger"]) == ("2026-11", month["tables"])
+    some = {"raised": 2, "closed": 1, "handling rate": 0.5, "on_time": 1, "responded": 1}
+    assert month["ledger"] == month["ledger"] | some
     assert {("alarm", "raised", 2), ("user", "made", 1), ("user", "changed", 1)} <= set(lines)
     assert {("enterprise", "made", 2), ("gateway", "made", 2), ("device", "made", 4)} <= set(lines)
     assert made["password_hash"] == changed["password_hash"] == "secret"
     assert changed["active"] == [True, False]
 
 
-WATCHED = ("ledger", "ledger_chain", "alarm", "disposal_case")
+WATCHED = ("ledger", "ledger_chain", "alarm", "disposal_case", "assignment")
 
 STAMP_ANEW = """
     DO $$
@@ -171,8 +174,7 @@ TAMPERING = {
     ),
     "an alarm that became a drill": (
         "UPDATE alarm SET drill = true",
-        "handling rate of 2026-11: the ledger gives {'raised': 2, 'closed': 1, 'rate': 0.5},"
-        " published is {'raised': 0, 'closed': 0, 'rate': None}",
+        "raised of 2026-11: the ledger gives 2, the tables say 0; by ",
     ),
     "an alarm that nobody raised": (
         "INSERT INTO alarm SELECT (jsonb_populate_record(a, jsonb_build_object("
@@ -182,7 +184,41 @@ TAMPERING = {
     "a case closed by hand": (
         "UPDATE disposal_case SET stage = 'closed', verdict = 'real', cause = 'x', measures = 'x',"
         " closed_by = 'li', closed_at = now(), handlers = '{}'",
-        "handling rate of 2026-11",
+        "closed of 2026-11: the ledger gives 1, the tables say 2; by ",
+    ),
+    "a signature that came earlier": (
+        "UPDATE assignment SET signed_at = dispatched_at WHERE signed_at IS NOT NULL",
+        "signed_by_enterprise p50_s of 2026-11: the ledger gives 60.0, the tables say 0.0",
+    ),
+    "a signature on a case that nobody signed": (
+        "UPDATE assignment SET signed_at = dispatched_at, signed_by = 'li'",
+        "responded of 2026-11: the ledger gives 1, the tables say 2; by ",
+    ),
+    "a deadline that was moved": (
+        "UPDATE assignment SET sign_due_at = dispatched_at",
+        "late_sign_authority of 2026-11: the ledger gives 0, the tables say 1; by ",
+    ),
+    "another verdict": (
+        "UPDATE disposal_case SET verdict = 'test' WHERE verdict IS NOT NULL",
+        "verdict_real of 2026-11: the ledger gives 1, the tables say 0; by ",
+    ),
+    "a return that never was": (
+        "UPDATE disposal_case SET returned = 1, reopened = 0 WHERE stage = 'closed'",
+        "returned of 2026-11: the ledger gives 0, the tables say 1; by ",
+    ),
+    "an alarm of another month": (
+        "UPDATE alarm SET raised_at = raised_at - interval '40 days'",
+        "raised of 2026-10: the ledger gives 0, the tables say 2; by ",
+    ),
+    "an alarm of another district": (
+        "UPDATE alarm SET raised_area = '别处'",
+        'the ledger says {"area": "城东监管所"}, the tables say {"area": "别处"}',
+    ),
+    "one alarm closed by hand and another one opened": (
+        "UPDATE disposal_case SET stage = CASE stage WHEN 'closed' THEN 'submitted' ELSE 'closed'"
+        " END, verdict = 'real', cause = 'x', measures = 'x', closed_by = 'li', closed_at = now(),"
+        " handlers = '{}', stage_due_at = NULL",
+        "closed of 2026-11: the ledger gives 1, the tables say 1; by ",
     ),
 }  # fmt: skip
 
@@ -196,3 +232,24 @@ def test_tampering_is_named(records: Records, statements: str, told: str) -> Non
         conn.execute(statements)
         findings = verdict_on(conn, records.kept).findings
     assert any(told in finding for finding in findings), findings
+
+
+FLAGGED = """
+    UPDATE figure_block SET marks = set_byte(marks, 18, get_byte(marks, 18) | {mark}),
+                            version = gen_random_uuid()"""
+"""Where the low byte of `flags` of a block's first alarm is."""
+
+
+async def test_what_is_packed_is_held_against_the_ledger_too(database: str) -> None:
+    await live_through_something(database)
+    async with await AsyncConnection.connect(database, autocommit=True) as owner:
+        assert await figure_store.pack(owner) == 2
+        case_id = await open_case(owner)  # since then
+    with psycopg.connect(database) as conn:
+        assert verdict_on(conn).findings == []
+        conn.execute(FLAGGED.format(mark=int(Mark.LATE_SUBMIT)))
+        findings = verdict_on(conn).findings
+    assert case_id
+    told = "late_submit of 2026-11: the ledger gives 0, the packed figures say 2; by "
+    assert any(told in finding for finding in findings), findings
+    assert not any("the tables say" in finding for finding in findings)

@@ -172,8 +172,20 @@ def ledger_entry(before: Case, after: Case, step: Step, body: Mapping[str, Any])
         step.actor.role,
         step.taken_at,
         step.note,
-        {**brought, **body, **_clock(before, after, step)},
+        {**brought, **body, **_signature(before, after), **_clock(before, after, step)},
     )
+
+
+def _signature(before: Case, after: Case) -> dict[str, Any]:
+    """Of a step that signed: whether in time, and whether its side has now signed as a whole."""
+    for was, now in zip(before.assignments, after.assignments, strict=True):
+        if was.signed_at is None and now.signed_at is not None:
+            side = [one for one in after.assignments if one.party is now.party]
+            return {
+                "sign_late": now.signed_at > now.sign_due_at,
+                "side_signed": all(one.signed_at for one in side),
+            }
+    return {}
 
 
 def _clock(before: Case, after: Case, step: Step) -> dict[str, Any]:

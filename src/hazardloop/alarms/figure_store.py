@@ -37,7 +37,7 @@ RAW: Final = f"""
     SELECT a.alarm_id, (extract(epoch FROM a.raised_at) * 1e6)::bigint, a.enterprise_id,
            a.raised_area, a.raised_kind, coalesce(seen.actor, ''), a.tier,
            coalesce(c.verdict, ''),
-           least(c.returned, 255), least(c.reopened, 255),
+           least(coalesce(c.returned, 0), 255), least(coalesce(c.reopened, 0), 255),
            CASE WHEN a.drill THEN {Mark.DRILL:d} ELSE 0 END
            + CASE WHEN c.stage = 'closed' AND c.verdict IS NOT NULL THEN {Mark.CLOSED:d} ELSE 0 END
            + CASE WHEN a.found_late THEN {Mark.FOUND_LATE:d} ELSE 0 END
@@ -158,7 +158,7 @@ async def facts_of(
         changed = {utc(row[1]).date().replace(day=1) for row in rows}
         months = await packed_months.read(conn, wanted, tables, changed, kept)
     words = dict(await _rows(conn, WORDS))  # after the blocks: it knows all of their words
-    fresh = _packed(rows, words)
+    fresh = packed(rows, words)
     parts = [
         _inside(Facts(_merged(found), words), month, start, end, fresh)
         for month, found in months.items()
@@ -213,7 +213,7 @@ async def _pack(conn: Connection, rows: Sequence[Any]) -> None:
     told = await _raw(conn, rows)
     await conn.execute(ADD_WORDS, {"words": sorted({word for row in told for word in row[3:6]})})
     words = dict(await _rows(conn, WORDS))
-    fresh = _packed(told, words)
+    fresh = packed(told, words)
     keys = sorted(set(_keys(fresh)))
     where = {"months": [key[0] for key in keys], "enterprises": [key[1] for key in keys]}
     blocks = await _rows(conn, BLOCKS_OF, where, binary=True)
@@ -235,7 +235,7 @@ def _keys(facts: Facts) -> list[Key]:
     return list(zip(months, facts.column("enterprise").tolist(), strict=True))
 
 
-def _packed(rows: Sequence[Sequence[Any]], words: dict[int, str]) -> Facts:
+def packed(rows: Sequence[Sequence[Any]], words: dict[int, str]) -> Facts:
     """Rows of RAW as facts; words that have no number yet get a negative one, in `words` too."""
     numbers = {word: number for number, word in words.items()}
     for row in rows:

@@ -1,7 +1,7 @@
 """The ledger as it lies in the database, read to be judged: nothing here writes."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final, TypeAlias
 
@@ -180,59 +180,3 @@ def exported(file: BinaryIO, progress: Progress) -> Iterator[bytes]:
         if position % PIECE == 0:
             progress(position)
         yield start + line
-
-
-# What the ledger says of each alarm against what the tables say, from which figures are published.
-RECORDS: Final = """
-    WITH told AS (
-        SELECT alarm_id,
-               min(taken_at) FILTER (WHERE action = 'raised' AND subject = 'alarm') AS raised_at,
-               min(enterprise_id) FILTER (WHERE subject = 'alarm') AS enterprise_id,
-               max((body ->> 'tier')::int) FILTER (WHERE subject = 'alarm') AS tier,
-               (array_agg((body ->> 'drill')::boolean ORDER BY entry_id DESC)
-                   FILTER (WHERE subject = 'alarm' AND body ? 'drill'))[1] AS drill,
-               coalesce((array_agg(body ->> 'stage' ORDER BY revision DESC)
-                   FILTER (WHERE subject = 'case' AND body ? 'stage'))[1] = 'closed', false)
-                   AS closed
-          FROM ledger WHERE alarm_id IS NOT NULL GROUP BY alarm_id
-    ), held AS (
-        SELECT alarm_id, a.raised_at, a.enterprise_id, a.tier::int, a.drill,
-               coalesce(c.stage = 'closed' AND c.verdict IS NOT NULL, false) AS closed
-          FROM alarm a LEFT JOIN disposal_case c USING (alarm_id)
-    )"""
-
-DIFFERENCES: Final = (
-    RECORDS
-    + """
-    SELECT alarm_id, to_jsonb(told) - 'alarm_id' AS told,
-           to_jsonb(held) - 'alarm_id' AS held
-      FROM told FULL JOIN held USING (alarm_id)
-     WHERE (told.raised_at, told.enterprise_id, told.tier, told.drill, told.closed)
-           IS DISTINCT FROM (held.raised_at, held.enterprise_id, held.tier, held.drill, held.closed)
-     ORDER BY alarm_id LIMIT %(most)s"""
-)
-
-RATES: Final = (
-    RECORDS
-    + """
-    SELECT 'ledger' AS source, to_char(raised_at, 'YYYY-MM') AS month,
-           count(*) FILTER (WHERE NOT drill) AS raised,
-           count(*) FILTER (WHERE closed AND NOT drill) AS closed
-      FROM told GROUP BY 2
-    UNION ALL
-    SELECT 'tables', to_char(raised_at, 'YYYY-MM'), count(*) FILTER (WHERE NOT drill),
-           count(*) FILTER (WHERE closed AND NOT drill)
-      FROM held GROUP BY 2 ORDER BY 2, 1"""
-)
-
-
-def differences(conn: Reader, most: int) -> Sequence[Mapping[str, Any]]:
-    """Alarms of which tables and ledger do not say the same: `alarm_id`, `told`, `held`."""
-    with conn.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(DIFFERENCES, {"most": most}).fetchall()
-
-
-def rates(conn: Reader) -> Sequence[Mapping[str, Any]]:
-    """`raised` and `closed` of each UTC `month` by each `source`: ledger or tables."""
-    with conn.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(RATES).fetchall()

@@ -10,25 +10,21 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import psycopg
 from psycopg import IsolationLevel
 
-from hazardloop.alarms import ledger_reading
+from hazardloop.alarms import agreement, ledger_figures, ledger_reading
 from hazardloop.alarms.errors import ChainBroken, CheckpointUnreadable
-from hazardloop.alarms.figures import floored_share
 from hazardloop.alarms.ledger import BEGINNING, Checkpoint, Head, follow, objections
 from hazardloop.alarms.ledger_reading import Progress, Reader
 from hazardloop.service import checkpoints
 from hazardloop.service.database import patient
 from hazardloop.service.errors import DatabaseAbsent, ServiceError
 from hazardloop.service.settings import Settings
-
-NAMED_MOST: Final = 20
-"""So many alarms are named of which ledger and tables differ."""
 
 
 @dataclass(slots=True)
@@ -44,6 +40,9 @@ class Verdict:
     seconds: float = 0.0
     """That the chain took."""
     rates: list[dict[str, Any]] = field(default_factory=list)
+    """Of each UTC month every figure by who gives it: `ledger`, `tables` and what is `packed`."""
+    figures: list[dict[str, Any]] = field(default_factory=list)
+    """Those that differ, with the alarms that make the difference."""
 
     def document(self) -> dict[str, Any]:
         """As `--json` prints it."""
@@ -54,6 +53,7 @@ class Verdict:
             "checkpoints": self.checkpoints,
             "findings": self.findings,
             "rates": self.rates,
+            "figures_that_differ": self.figures,
             "seconds": round(self.seconds, 3),
             "entries_per_second": round(self.head.position / self.seconds) if self.seconds else 0,
         }
@@ -139,7 +139,7 @@ def verify(
         verdict.findings.append(f"line {unchained} of the ledger is not in the chain")
     if not verdict.findings:
         verdict.findings += objections(kept, met, verdict.head, trusted)
-    _compare_rates(conn, verdict)
+    _compare_figures(conn, verdict)
     return verdict
 
 
@@ -184,24 +184,43 @@ def read_checkpoints(file: Path) -> list[Checkpoint]:
         raise ServiceError(f"{file} holds no checkpoints: {error}") from error
 
 
-def _compare_rates(conn: Reader, verdict: Verdict) -> None:
-    for row in ledger_reading.differences(conn, NAMED_MOST):
-        verdict.findings.append(
-            f"alarm {row['alarm_id']}: the ledger says {json.dumps(row['told'])},"
-            f" the tables say {json.dumps(row['held'])}"
+def _compare_figures(conn: Reader, verdict: Verdict) -> None:
+    """Every published figure from the ledger against tables and what is packed of them."""
+    told = ledger_figures.read(conn)
+    accounts = {"tables": told.tables} | ({"packed": told.published} if told.published else {})
+    months = {name: agreement.months(one) for name, one in accounts.items()}
+    months["ledger"] = agreement.months(told.ledger)
+    for month in sorted({key for found in months.values() for key in found}):
+        given = {name: found[month] for name, found in months.items() if month in found}
+        verdict.rates.append(
+            {"month": month}
+            | {name: _rates(given[name]) if name in given else None for name in months}
         )
-    months: dict[str, dict[str, Any]] = {}
-    for row in ledger_reading.rates(conn):
-        month = months.setdefault(row["month"] or "unknown", {"month": row["month"]})
-        rate = floored_share(row["closed"], row["raised"])
-        month[row["source"]] = {"raised": row["raised"], "closed": row["closed"], "rate": rate}
-    verdict.rates = list(months.values())
-    for month in verdict.rates:
-        if month.get("ledger") != month.get("tables"):
+    for name, account in accounts.items():
+        matched = agreement.match(told.ledger, account)
+        for one in agreement.differences(matched):
             verdict.findings.append(
-                f"handling rate of {month['month']}: the ledger gives {month.get('ledger')},"
-                f" published is {month.get('tables')}"
+                f"alarm {one.alarm_id}: the ledger says {_json(one.one)},"
+                f" the {_SAYING[name]} {_json(one.other)}"
             )
+        for figure in agreement.figures_that_differ(matched):
+            verdict.figures.append({"against": name} | asdict(figure))
+            by = ", ".join(map(str, figure.members))
+            verdict.findings.append(
+                f"{figure.figure} of {figure.month}: the ledger gives {figure.one},"
+                f" the {_SAYING[name]} {figure.other}{by and f'; by {by}'}"
+            )
+
+
+_SAYING: Final = {"tables": "tables say", "packed": "packed figures say"}
+
+
+def _rates(month: agreement.Month) -> dict[str, Any]:
+    return month.counted | month.rates
+
+
+def _json(document: Any) -> str:
+    return json.dumps(document, ensure_ascii=False)
 
 
 def _tell(position: int) -> None:
@@ -217,9 +236,9 @@ def _print(verdict: Verdict, *, as_json: bool) -> None:
         print(json.dumps(said, ensure_ascii=False))
         return
     for month in verdict.rates:
-        told = month.get("ledger", {})
-        print(f"{month['month']}  raised {told.get('raised')}  closed {told.get('closed')}"
-              f"  rate {told.get('rate')}")  # fmt: skip
+        told = month["ledger"] or {}
+        print(f"{month['month']}  raised {told.get('raised')}", end="")
+        print("".join(f"  {name} {told.get(name)}" for name in agreement.RATES))
     print(
         f"{said['entries']:,} lines follow on one another, {said['entries_per_second']:,} a second;"
         f" {verdict.checkpoints} checkpoints; head {said['head'] or '-'}"
