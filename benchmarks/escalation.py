@@ -1,12 +1,13 @@
-"""Escalation under fire: clerks and database killed at random; counts what became of every level.
+"""Clerks, api and database killed at random; counts what became of every level and every step.
 
     python benchmarks/escalation.py --kills 200
 
-Starts its own PostgreSQL and two clerks, opens red cases whose signatures are due within seconds,
-signs some of them at random moments, and meanwhile kills a clerk, or now and then the database,
-with SIGKILL at random moments. Progress goes to standard error; at the end one JSON object on
-standard output. Exit 1 if a level that was owed was not told, one was told twice, or early, or one
-was told that a step had made moot.
+Starts its own PostgreSQL, an api and two clerks, opens red cases whose signatures are due within
+seconds; both sides sign some of them over the api, all the time; meanwhile a clerk, the api or the
+database is killed with SIGKILL at random moments. Progress goes to standard error; at the end one
+JSON object on standard output. Exit 1 if a level that was owed was not told, one was told twice, or
+early, or one was told that a step had made moot; if a step that the api confirmed is not written
+down exactly once; if `ledger verify` finds anything.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
@@ -26,27 +28,33 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
+import httpx
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from hazardloop.alarms import case_store, consequences, disposal
-from hazardloop.alarms.alarm import Action, Actor, Role, Step, Tier
+from hazardloop.alarms import case_store, consequences
+from hazardloop.alarms.alarm import Role, Tier
 from hazardloop.alarms.deadlines import PROJECT_DEADLINES, Duty
-from hazardloop.alarms.errors import CaseOvertaken, StepRefused
+from hazardloop.service import ledger
+from hazardloop.service.api import sessions
+from hazardloop.service.api.sessions import Account
 from hazardloop.service.benches.load import machine
 from hazardloop.service.database import migrate
 from hazardloop.service.database_roles import SERVICE
 from hazardloop.service.embedded.postgres import EmbeddedPostgres
-from tests.cases import OFFICER, found_district, raise_alarms
+from tests.brokers import free_port
+from tests.cases import found_district, raise_alarms
 from tests.worlds import process
 
 CLERKS: Final = 2
 CASES_A_KILL: Final = 4
-DATABASE_EVERY: Final = 5
-"""Each so many-th kill is the database's."""
+LATELY: Final = 20
+"""Cases among which a signer chooses: the older ones are signed, or were left unsigned."""
+IN_TURN: Final = ("clerk", "api", "clerk", "api", "database")
+"""Whose turn it is to be killed."""
 SIGN_WITHIN: Final = PROJECT_DEADLINES.times[Duty.SIGN][Tier.RED]
 WITHIN_S: Final = 180.0
 
@@ -82,26 +90,33 @@ INCOMPLETE: Final = """
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of the levels; all that should be 0 stands in `faults`."""
+    """What became of levels and steps; all that should be 0 stands in `faults`."""
 
-    kills: int
-    database_kills: int
+    kills: dict[str, int]
+    """Of each kind of process."""
     cases: int
+    confirmed: int
+    """Steps that the api said are taken."""
+    unanswered: int
+    """Steps of which it died, or its database was away, before it could say so."""
     fired: int
     cancelled: int
     median_late_s: float
     latest_s: float
     faults: dict[str, int]
+    wrong: list[str]
+    """What `ledger verify` found."""
 
 
 class Field:
-    """Cases that open, are signed or not, over a database that comes and goes."""
+    """Cases that open, over a database that comes and goes."""
 
     def __init__(self, conninfo: str, chance: random.Random) -> None:
         self._conninfo = conninfo
         self._chance = chance
-        self._site = Actor("zhang", "张三", Role.ENTERPRISE, 1)
         self.cases: list[UUID] = []
+        self.confirmed = asyncio.Event()
+        """A step was, since the api was killed."""
 
     async def open_some(self, count: int) -> None:
         """Cases whose signatures are, or were, due around now; none where the database is away."""
@@ -115,21 +130,53 @@ class Field:
                     await consequences.of_opening(conn, alarm_ids, now)
                 self.cases += [case_store.case_id_of(alarm_id) for alarm_id in alarm_ids]
 
-    async def sign_one(self) -> None:
-        """One signature at one case, unless it is there already, or the database is away."""
-        case_id, actor = self._chance.choice(self.cases), self._chance.choice([self._site, OFFICER])
-        with suppress(psycopg.OperationalError, StepRefused, CaseOvertaken):
-            async with await AsyncConnection.connect(self._conninfo, autocommit=True) as conn:
-                case = await case_store.load_case(conn, case_id)
-                if case is not None:
-                    step = Step(Action.SIGN, actor, case.revision, datetime.now(UTC))
-                    await disposal.take_step(conn, case_id, step)
+
+class Signer:
+    """One side, who signs whatever case comes to mind, over an api that comes and goes."""
+
+    def __init__(self, field: Field, token: str, port: int, chance: random.Random) -> None:
+        self._field, self._chance = field, chance
+        self._client = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}/api/v1",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=10,
+        )
+        self.confirmed: list[tuple[UUID, int]] = []
+        """Case and its revision after the step, as the api said."""
+        self.unanswered = 0
+
+    async def work(self) -> None:
+        """Signs until it is cancelled."""
+        async with self._client:
+            while True:
+                await asyncio.sleep(self._chance.uniform(0, 0.1))
+                if self._field.cases:
+                    await self._sign(self._chance.choice(self._field.cases[-LATELY:]))
+
+    async def _sign(self, case_id: UUID) -> None:
+        try:
+            case = await self._client.get(f"/cases/{case_id}")
+            if case.status_code != 200 or "sign" not in case.json()["allowed_actions"]:
+                return
+            step = {"action": "sign", "revision": case.json()["revision"]}
+        except httpx.TransportError:
+            return
+        try:
+            taken = await self._client.post(f"/cases/{case_id}/steps", json=step)
+        except httpx.TransportError:
+            self.unanswered += 1
+            return
+        if taken.status_code == 201:
+            self.confirmed.append((case_id, step["revision"] + 1))
+            self._field.confirmed.set()
+        elif taken.status_code >= 500:
+            self.unanswered += 1
 
 
 async def campaign(home: Path, kills: int, seed: int) -> Outcome:
-    """What became of every level, after so many kills."""
+    """What became of every level and step, after so many kills."""
     chance = random.Random(seed)
-    server = EmbeddedPostgres(home / "database", settings={"max_connections": "60"})
+    server = EmbeddedPostgres(home / "database", settings={"max_connections": "80"})
     with ExitStack() as stack:
         server.start()
         stack.callback(server.stop)
@@ -137,39 +184,84 @@ async def campaign(home: Path, kills: int, seed: int) -> Outcome:
         await migrate(server.conninfo, served)
         async with await AsyncConnection.connect(server.conninfo, autocommit=True) as conn:
             await found_district(conn)
-        field = Field(server.conninfo, chance)
-        clerks = [Clerk(home / f"clerk{number}", served) for number in range(CLERKS)]
-        stack.callback(lambda: [clerk.close() for clerk in clerks])
-        databases = 0
-        for number in range(1, kills + 1):
-            await field.open_some(CASES_A_KILL)
-            for _ in range(3):
-                await asyncio.sleep(chance.uniform(0, 0.6))
-                if field.cases:
-                    await field.sign_one()
-            if number % DATABASE_EVERY == 0:
-                databases += 1
-                await _kill_database(server)
-            else:
-                clerks[number % CLERKS].kill()
-            for clerk in clerks:
-                clerk.keep()
-            print(f"{number} of {kills} kills, {len(field.cases)} cases", file=sys.stderr)
+            tokens = [await _token(conn, *one) for one in SIDES]
+        field, port = Field(server.conninfo, chance), free_port()
+        signers = [Signer(field, token, port, random.Random(chance.random())) for token in tokens]
+        api = Kept("api", home / "api", database_url=served, api_port=port)
+        clerks = [
+            Kept("clerk", home / f"clerk{number}", database_url=served) for number in range(CLERKS)
+        ]
+        stack.callback(lambda: [one.close() for one in (api, *clerks)])
+        killed = await _fire(field, signers, server, api, clerks, kills, chance)
         until = datetime.now(UTC)
         await _settled(server.conninfo, until, clerks)
-        return await _judged(server.conninfo, until, kills, databases, len(field.cases))
+        return await _judged(server.conninfo, until, killed, field, signers)
 
 
-class Clerk:
-    """A clerk's process, and its supervisor."""
+async def _fire(
+    field: Field,
+    signers: Sequence[Signer],
+    server: EmbeddedPostgres,
+    api: "Kept",
+    clerks: Sequence["Kept"],
+    kills: int,
+    chance: random.Random,
+) -> dict[str, int]:
+    """How many of each were killed, while cases opened and were signed."""
+    killed = Counter[str]()
+    working = [asyncio.create_task(signer.work()) for signer in signers]
+    for number in range(kills):
+        await field.open_some(CASES_A_KILL)
+        await asyncio.sleep(chance.uniform(0.2, 1.8))
+        whom = IN_TURN[number % len(IN_TURN)]
+        killed[whom] += 1
+        match whom:
+            case "database":
+                await _kill_database(server)
+            case "api":
+                with suppress(TimeoutError):  # it is to live before it dies
+                    await asyncio.wait_for(field.confirmed.wait(), WITHIN_S)
+                await asyncio.to_thread(api.kill)
+                field.confirmed.clear()
+            case _:
+                await asyncio.to_thread(chance.choice(clerks).kill)
+        for one in (api, *clerks):
+            one.keep()
+        print(f"{number + 1} of {kills} kills, {len(field.cases)} cases", file=sys.stderr)
+    for task in working:
+        task.cancel()
+    await asyncio.gather(*working, return_exceptions=True)
+    return dict(killed)
 
-    def __init__(self, home: Path, conninfo: str) -> None:
-        self._home, self._conninfo = home, conninfo
+
+SIDES: Final = (("zhang", "enterprise", 1), ("li", "authority", None))
+"""Name, role and enterprise of who signs."""
+
+ACCOUNT: Final = """
+    INSERT INTO user_account (username, display_name, role, enterprise_id, password_hash)
+    VALUES (%s, %s, %s, %s, '-') RETURNING user_id"""
+
+
+async def _token(
+    conn: AsyncConnection[Any], name: str, role: str, enterprise_id: int | None
+) -> str:
+    """Of a session of a new user."""
+    made = await conn.execute(ACCOUNT, [name, name, role, enterprise_id])
+    (user_id,) = await made.fetchone() or (0,)
+    account = Account(user_id, name, name, Role(role), "zh-CN", enterprise_id, None, None)
+    return await sessions.open_session(conn, account, datetime.now(UTC))
+
+
+class Kept:
+    """A process of the service, and its supervisor."""
+
+    def __init__(self, role: str, home: Path, **settings: object) -> None:
+        self._role, self._home, self._settings = role, home, settings
         self._stack = ExitStack()
         self._start()
 
     def _start(self) -> None:
-        running = process("clerk", self._home, database_url=self._conninfo)
+        running = process(self._role, self._home, **self._settings)
         self.child = self._stack.enter_context(running)
 
     def kill(self) -> None:
@@ -202,7 +294,7 @@ LEFT: Final = """
      WHERE fired_at IS NULL AND cancelled_at IS NULL AND due_at < %s"""
 
 
-async def _settled(conninfo: str, until: datetime, clerks: Sequence[Clerk]) -> None:
+async def _settled(conninfo: str, until: datetime, clerks: Sequence[Kept]) -> None:
     """Returns when nothing is owed from before `until`, or after a patience: then it is lost."""
     give_up = time.monotonic() + WITHIN_S
     async with await AsyncConnection.connect(conninfo, autocommit=True) as conn:
@@ -215,28 +307,54 @@ async def _settled(conninfo: str, until: datetime, clerks: Sequence[Clerk]) -> N
             await asyncio.sleep(0.2)
 
 
+WRITTEN: Final = """
+    SELECT count(*) FROM unnest(%s::uuid[], %s::int[]) AS told (case_id, revision)
+     WHERE 1 <> (SELECT count(*) FROM ledger l WHERE l.case_id = told.case_id
+                    AND l.revision = told.revision AND l.action = 'sign')"""
+SIGNED_TWICE: Final = """
+    SELECT count(*) FROM (SELECT FROM ledger WHERE action = 'sign'
+                           GROUP BY case_id, actor_role HAVING count(*) > 1) AS twice"""
+
+
 async def _judged(
-    conninfo: str, until: datetime, kills: int, databases: int, cases: int
+    conninfo: str,
+    until: datetime,
+    killed: dict[str, int],
+    field: Field,
+    signers: Sequence[Signer],
 ) -> Outcome:
+    confirmed = [one for signer in signers for one in signer.confirmed]
     async with await AsyncConnection.connect(conninfo, autocommit=True) as conn:
         cursor = await conn.execute(VERDICT, {"until": until})
         row: Any = await cursor.fetchone()
         assert cursor.description is not None
         found = dict(zip([column.name for column in cursor.description], row, strict=True))
-        incomplete: Any = await (await conn.execute(INCOMPLETE)).fetchone()
-    faults = {name: found[name] for name in ("lost", "doubled", "untold", "unheard", "early")}
-    faults["incomplete"] = incomplete[0]
+        faults = {name: found[name] for name in ("lost", "doubled", "untold", "unheard", "early")}
+        faults["incomplete"] = await _number(conn, INCOMPLETE)
+        told = [[one[nth] for one in confirmed] for nth in range(2)]
+        faults["confirmed_but_not_written_once"] = await _number(conn, WRITTEN, told)
+        faults["signed_twice"] = await _number(conn, SIGNED_TWICE)
     faults["notices_beside"] = found["notices"] - found["fired"]
+    with psycopg.connect(conninfo) as reader:
+        wrong = ledger.verify(reader, [], None, lambda _: None).findings
+    faults["ledger"] = len(wrong)
     return Outcome(
-        kills=kills,
-        database_kills=databases,
-        cases=cases,
+        kills=killed,
+        cases=len(field.cases),
+        confirmed=len(confirmed),
+        unanswered=sum(signer.unanswered for signer in signers),
         fired=found["fired"],
         cancelled=found["cancelled"],
         median_late_s=found["median_s"],
         latest_s=found["latest_s"],
         faults=faults,
+        wrong=wrong,
     )
+
+
+async def _number(conn: AsyncConnection[Any], query: str, parameters: Any = None) -> int:
+    row = await (await conn.execute(query, parameters)).fetchone()
+    return int((row or [0])[0])
 
 
 def main() -> int:
