@@ -60,7 +60,9 @@ class Edge:
         self._say(self.node.birth())
         at_ms = now_ms()
         level = metric("level", self.level, alias=7, ts=at_ms)
-        self._say(self.node.device_birth(self.device, level, metric("fault", False, BOOLEAN)))
+        self._say(
+            self.node.device_birth(self.device, level, metric("fault", False, BOOLEAN, ts=at_ms))
+        )
 
     def measure(self, level: float) -> None:
         """DDATA by alias."""

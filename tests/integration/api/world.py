@@ -219,7 +219,8 @@ async def build_world(database: str, app: FastAPI, now: datetime) -> World:
     """Fills the database; the api is not started."""
     conn = await AsyncConnection.connect(database, autocommit=True)
     await conn.execute(REGISTRY)
-    await conn.execute("SELECT ensure_reading_partitions(%s, %s)", [now.date(), now.date()])
+    yesterday = now.date() - timedelta(days=1)
+    await conn.execute("SELECT ensure_reading_partitions(%s, %s)", [yesterday, now.date()])
     users = [(role, role, None) for role in ROLES] + [
         ("ent1", "enterprise", 1),
         ("ent2", "enterprise", 2),
