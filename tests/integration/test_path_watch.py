@@ -1,16 +1,21 @@
 """The canary through real brokers, databases and processes: found everywhere, and nowhere else."""
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from subprocess import Popen
+from typing import Any
 from urllib.request import urlopen
 
+import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests import worlds
 from tests.brokers import Broker, mosquitto, nats
 from tests.integration.test_pipeline import gateway_at
+from tests.receivers import HttpReceiver, http_receiver
 from tests.worlds import eventually, query
 
 QUICK = {"canary_every_s": 0.5, "canary_within_s": 3_600}
@@ -33,7 +38,7 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
 @contextmanager
 def service(
     database: str, broker: Broker, home: Path, port: int, *roles: str, **settings: object
-) -> Iterator[dict[str, object]]:
+) -> Iterator[dict[str, Popen[bytes]]]:
     """The processes of these roles by name, on one home, with what is set."""
     given = {"database_url": database, "mqtt_url": broker.url, "api_port": port} | settings
     with ExitStack() as stack:
@@ -110,3 +115,101 @@ def test_a_canary_is_announced_like_any_alarm_to_whoever_may_read_it(
         assert told == [("raised", 1), ("cleared", 2)] * 2
         assert {body["device"] for _, body in listener.heard} == {"CANARY"}
         assert listener.heard[0][1]["recorded"] is True
+
+
+# On duty are ON-1 with two channels and ON-2 of the shift; OFF stands at no watch.
+PEOPLE = """
+    INSERT INTO user_account (username, display_name, role, password_hash)
+    VALUES ('wang', '王', 'operator', '-'), ('li', '李', 'operator', '-');
+    INSERT INTO contact (name, user_id, area, post)
+    VALUES ('ON-1', NULL, '', 'duty_supervisor'),
+           ('ON-2', (SELECT user_id FROM user_account WHERE username = 'wang'), '', 'assignee'),
+           ('OFF', (SELECT user_id FROM user_account WHERE username = 'li'), '', 'superior');
+    INSERT INTO shift (name, starts_at, ends_at, created_by, created_at)
+    VALUES ('白班', now() - interval '6 h', now() + interval '6 h', 'wu', now());
+    INSERT INTO roster (shift_id, post, user_id)
+    SELECT shift_id, 'operator', user_id FROM shift, user_account WHERE username = 'wang';
+    INSERT INTO contact_channel (contact_id, kind, position, shown, target)
+    SELECT contact_id, 'webhook', nth, 'x',
+           jsonb_build_object('url', current_setting('test.url') || '/' || name || '/' || nth,
+                              'secret', 'shared-secret')
+      FROM contact, generate_series(1, CASE name WHEN 'ON-1' THEN 2 ELSE 1 END) AS nth"""
+CHANNELS = {"/ON-1/1", "/ON-1/2", "/ON-2/1"}
+OUTAGE = "SELECT broken_legs, alarm_id FROM path_watch WHERE broken_since IS NOT NULL"
+SHOUTS = {"canary_every_s": 0.5, "canary_within_s": 15, "notify_private": "true"}
+
+
+def put_on_duty(database: str, url: str) -> None:
+    with psycopg.connect(database) as connection:
+        connection.execute("SELECT set_config('test.url', %s, false)", [url])
+        connection.execute(PEOPLE)
+
+
+def told(receiver: HttpReceiver, kind: str) -> list[tuple[str, dict[str, Any]]]:
+    """Where notices of this kind went, and what they said."""
+    bodies = [(one.path, json.loads(one.body)) for one in receiver.posts]
+    return sorted(
+        ((path, body) for path, body in bodies if body["notices"][0]["kind"] == kind),
+        key=lambda pair: pair[0],
+    )
+
+
+def test_a_dead_worker_is_shouted_of_over_every_channel_once_and_then_the_all_clear(
+    database: str, broker: Broker, home: Path, free_port: int
+) -> None:
+    worlds.register(database)
+    with (
+        http_receiver() as receiver,
+        gateway_at(broker, "listener") as listener,
+        service(database, broker, home, free_port, "clerk", "api", **SHOUTS),
+    ):
+        put_on_duty(database, receiver.url)
+        listener.listen("hl/v1/PLATFORM/alarm")
+        with service(database, broker, home, free_port, "worker", **SHOUTS) as roles:
+            eventually(lambda: query(database, ARRIVED)[0][0], "a canary arrived")
+            assert not query(database, OUTAGE)
+            roles["worker"].kill()
+        ((legs, alarm_id),) = eventually(lambda: query(database, OUTAGE), "the outage is noted")
+        assert set(legs) <= {"recorded", "heard", "shown"} != set()
+        eventually(lambda: len(told(receiver, "self_watch")) >= len(CHANNELS), "all are told")
+        assert [path for path, _ in told(receiver, "self_watch")] == sorted(CHANNELS)
+        for _, body in told(receiver, "self_watch"):
+            assert body["notices"][0]["rule"] == "platform.path_broken"
+            assert body["notices"][0]["tier"] == "red"
+            assert "未" in body["text"]
+        path_alarms = [body for _, body in listener.heard if body["rule"] == "platform.path_broken"]
+        assert [body["change"] for body in path_alarms] == ["raised"], "told without the worker"
+        case = "SELECT stage FROM disposal_case WHERE alarm_id = %s"
+        assert query(database, case, [alarm_id]) == [("dispatched",)]
+        with service(database, broker, home, free_port, "worker", **SHOUTS):
+            eventually(lambda: not query(database, OUTAGE), "it is whole again")
+            eventually(
+                lambda: len(told(receiver, "self_watch_over")) >= len(CHANNELS), "all are told"
+            )
+            cleared = "SELECT cleared_at IS NOT NULL FROM alarm WHERE alarm_id = %s"
+            assert query(database, cleared, [alarm_id]) == [(True,)]
+            assert [path for path, _ in told(receiver, "self_watch_over")] == sorted(CHANNELS)
+            assert len(told(receiver, "self_watch")) == len(CHANNELS), "once an outage"
+            assert query(database, "SELECT count(*) FROM outbox WHERE version > 2") == [(0,)]
+
+
+def test_the_leg_that_is_broken_is_named(
+    database: str, tmp_path: Path, home: Path, free_port: int
+) -> None:
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    with mosquitto(folder) as broker, http_receiver() as receiver:
+        put_on_duty(database, receiver.url)
+        with service(database, broker, home, free_port, "worker", "clerk", **SHOUTS):
+            with service(database, broker, home, free_port, "api", **SHOUTS):
+                eventually(lambda: query(database, ARRIVED)[0][0], "a canary arrived")
+            eventually(lambda: query(database, OUTAGE), "nobody would see an alarm")
+            assert query(database, OUTAGE)[0][0] == ["shown"]
+            eventually(lambda: told(receiver, "self_watch"), "somebody is told")
+            assert "探针未上实时列表。" in told(receiver, "self_watch")[0][1]["text"]
+            broker.stop()
+            eventually(
+                lambda: query(database, OUTAGE)[0][0] == ["sent", "recorded", "heard", "shown"],
+                "that more is broken is noted",
+            )
+            assert len(told(receiver, "self_watch")) <= len(CHANNELS), "and told once"

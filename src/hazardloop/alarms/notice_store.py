@@ -11,7 +11,15 @@ from psycopg.types.json import Jsonb
 from hazardloop.alarms import jobs
 from hazardloop.alarms.alarm import Tier
 from hazardloop.alarms.case_store import Connection
-from hazardloop.alarms.notices import STORM, Addressed, Message, Notice, NoticeKind, Post
+from hazardloop.alarms.notices import (
+    EVERYWHERE,
+    STORM,
+    Addressed,
+    Message,
+    Notice,
+    NoticeKind,
+    Post,
+)
 
 SEND: Final = "send_notices"
 DELIVER: Final = "deliver_message"
@@ -168,7 +176,7 @@ async def take_turn(conn: Connection) -> None:
 async def address(conn: Connection, notice_ids: Sequence[int]) -> tuple[list[Addressed], list[int]]:
     """Those of the notices that still wait, with each contact they are for; and those without one.
 
-    A test goes to its contact alone.
+    A notice for one contact goes to nobody else.
     """
     async with conn.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
@@ -181,7 +189,7 @@ async def address(conn: Connection, notice_ids: Sequence[int]) -> tuple[list[Add
             row["contact_id"],
             row["enterprise_id"],
             Tier(row["tier"]),
-            alone=row["kind"] == NoticeKind.TEST,
+            alone=row["kind"] in EVERYWHERE,
         )
         for row in rows
         if row["contact_id"] is not None
@@ -240,11 +248,11 @@ JOIN: Final = """
 
 
 async def save_messages(
-    conn: Connection, messages: Sequence[Message], tests: frozenset[int], now: datetime
+    conn: Connection, messages: Sequence[Message], everywhere: frozenset[int], now: datetime
 ) -> None:
     """Keeps planned messages with their notices, and has each delivered when its time has come.
 
-    `tests` are ids of notices that are to be tried on every channel.
+    `everywhere` are ids of notices that are to be tried on every channel.
     """
     fresh = [one for one in messages if one.message_id is None]
     parameters = {
@@ -252,7 +260,7 @@ async def save_messages(
         "site": [one.site for one in fresh],
         "tier": [int(one.tier) for one in fresh],
         "gathers": [one.gathers for one in fresh],
-        "every_channel": [not tests.isdisjoint(one.notice_ids) for one in fresh],
+        "every_channel": [not everywhere.isdisjoint(one.notice_ids) for one in fresh],
         "send_at": [one.send_at for one in fresh],
         "now": now,
     }

@@ -19,7 +19,14 @@ class NoticeKind(StrEnum):
     OVERDUE = "overdue"
     DRILL = "drill"
     SELF_WATCH = "self_watch"
+    """Alarms do not get through any more."""
+    SELF_WATCH_OVER = "self_watch_over"
+    """They do again."""
     TEST = "test"
+
+
+EVERYWHERE: Final = frozenset((NoticeKind.TEST, NoticeKind.SELF_WATCH, NoticeKind.SELF_WATCH_OVER))
+"""Kinds that go out alone, at once, over every channel."""
 
 
 class Post(StrEnum):
@@ -80,7 +87,7 @@ class Addressed:
     """Enterprise whose matter it is."""
     tier: Tier
     alone: bool = False
-    """Whatever its tier: a test."""
+    """Whatever its tier, and on every channel."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,6 +176,23 @@ async def duty_supervisor(conn: Connection, now: datetime) -> int | None:
     return None if found is None else int(found["contact_id"])
 
 
+# Who has two contacts is told once, rather as the duty supervisor.
+ALL_ON_DUTY: Final = """
+    SELECT DISTINCT ON (coalesce(c.user_id, -c.contact_id)) c.contact_id, c.post
+      FROM contact c
+     WHERE c.active AND (
+           c.post = 'duty_supervisor' AND c.enterprise_id IS NULL
+           OR c.user_id IN (SELECT r.user_id FROM shift s JOIN roster r USING (shift_id)
+                             WHERE s.starts_at <= %(now)s AND s.ends_at > %(now)s))
+     ORDER BY coalesce(c.user_id, -c.contact_id), c.post = 'duty_supervisor' DESC, c.contact_id"""
+
+
+async def all_on_duty(conn: Connection, now: datetime) -> list[tuple[int, str]]:
+    """Contact and post of everyone who stands watch at `now`, and of every duty supervisor."""
+    found = await _fetch(conn, ALL_ON_DUTY, {"now": now})
+    return [(row["contact_id"], row["post"]) for row in found]
+
+
 async def _first(conn: Connection, query: str, values: Mapping[str, Any]) -> dict[str, Any] | None:
     rows = await _fetch(conn, query, values)
     return rows[0] if rows else None

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +13,7 @@ from typing import Final
 import aiomqtt
 
 from hazardloop.alarms.annunciation import BrokerAddress
+from hazardloop.alarms.store import Announcement
 from hazardloop.devices import wire
 from hazardloop.devices.instants import microseconds_of
 from hazardloop.devices.own_devices import CANARY, PLATFORM
@@ -69,10 +70,22 @@ class CanaryLine:
 
     async def send(self, at_ms: int) -> bool:
         """Whether the broker took a canary of that time."""
+        return await self._publish(TOPIC, canary(at_ms))
+
+    async def tell(self, announcements: Sequence[Announcement]) -> list[Announcement]:
+        """Those that the broker took, of what is announced of the platform."""
+        taken = []
+        for one in announcements:
+            body = json.dumps(one.payload, ensure_ascii=False).encode()
+            if await self._publish(one.topic, body):
+                taken.append(one)
+        return taken
+
+    async def _publish(self, topic: str, payload: bytes) -> bool:
         if self._client is None:
             return False
         try:
-            await self._client.publish(TOPIC, canary(at_ms), qos=1)
+            await self._client.publish(topic, payload, qos=1)
         except aiomqtt.MqttError as error:
             self._say(str(error))
             return False

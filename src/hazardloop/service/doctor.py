@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import aiomqtt
 import psycopg
 
-from hazardloop.service import database, database_roles, evidence
+from hazardloop.service import database, database_roles, evidence, path_store
 from hazardloop.service.embedded import nats, postgres
 from hazardloop.service.embedded.home import require_room
 from hazardloop.service.embedded.installation import running_settings
@@ -160,6 +160,21 @@ async def check_broker(settings: Settings) -> str:
     return f"lets us in at {where}"
 
 
+async def check_path(settings: Settings) -> str:
+    """Whether synthetic alarms get through from the broker to the live list."""
+    if not settings.database_url:
+        return "watched once the service runs"
+    async with await database.connect(settings.database_url, "doctor") as connection:
+        await database.require_schema(connection)
+        found = await path_store.standing(connection)
+    said = found.in_words(settings.canary_within_s)
+    if not found.is_fine(settings.canary_within_s):
+        raise ServiceError(said)
+    if found.arrived_at is None:
+        return said.removeprefix("ok: ")
+    return f"a canary of {found.arrived_at:%F %T} UTC went the whole way"
+
+
 async def check_certificate(settings: Settings) -> str:
     """How long the broker's certificate is still good."""
     url = urlsplit(settings.mqtt_url)
@@ -217,6 +232,7 @@ CHECKS: Final[dict[str, Check]] = {
     "ledger": check_ledger,
     "evidence": check_evidence,
     "broker": check_broker,
+    "path": check_path,
     "certificate": check_certificate,
     "nats": check_nats,
 }

@@ -1,4 +1,4 @@
-"""The clerk's watch over the whole path: sends canaries, and looks how far they come.
+"""The clerk's watch over the whole path: sends canaries, looks how far they come, and shouts.
 
 A canary is a synthetic event of a device of the platform. It goes the way of any alarm: broker,
 worker, decoding, rules, commit, announcement, live list. Of many clerks one watches, by a lease.
@@ -9,21 +9,26 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
+from hazardloop.alarms import store as alarm_store
 from hazardloop.alarms.annunciation import BrokerAddress
 from hazardloop.alarms.path import Course, Leg
+from hazardloop.alarms.store import Announcement
 from hazardloop.devices import own_devices
+from hazardloop.devices.catalog import shipped_catalog
 from hazardloop.devices.instants import microseconds_of, utc
-from hazardloop.service import metrics, path_store
+from hazardloop.service import metrics, path_alarm, path_store
 from hazardloop.service.canary_line import CanaryLine
 from hazardloop.service.database import BriskConnection, Connection
 from hazardloop.service.errors import DatabaseAway
+from hazardloop.service.path_alarm import Finding
 from hazardloop.service.path_store import Look
 from hazardloop.service.settings import Settings
-from hazardloop.service.site import known_kinds
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +36,8 @@ LOOK_EVERY_S: Final = 1.0
 LEASE_S: Final = 10.0
 """After which a clerk that gives no sign has its watch taken over."""
 ANSWER_WITHIN_S: Final = 3.0
+CHANGED_WITHIN_S: Final = 20.0
+"""Raising an alarm waits for whoever else is raising some."""
 
 
 async def watch_path(settings: Settings) -> None:
@@ -63,11 +70,13 @@ class _Watch:
         address = BrokerAddress.of(settings.mqtt_url, str(ca_file) if ca_file else None)
         self._course = Course(time.monotonic())
         self._line = CanaryLine(address, lambda at_us: self._course.reach(Leg.HEARD, at_us))
+        self._catalog = shipped_catalog()
+        """Whatever a site makes of the platform's kind, its point and its rule are ours."""
         self._last_ms = 0
 
     async def keep(self) -> None:
         """Sends and looks until another clerk has taken the watch over."""
-        kinds = known_kinds(self._settings).kinds
+        kinds = self._catalog.kinds
         await self._database(lambda conn: own_devices.ensure(conn, kinds), ANSWER_WITHIN_S)
         log.info("watching the path")
         async with asyncio.TaskGroup() as tasks:
@@ -103,16 +112,42 @@ class _Watch:
             look = await self._database(
                 lambda conn: _look(conn, self._holder, arrived_us), ANSWER_WITHIN_S
             )
+            if look is None:
+                return False
+            self._course.reach(Leg.RECORDED, _us(look.recorded_at))
+            self._course.reach(Leg.SHOWN, _us(look.shown_at))
+            await self._judge(look)
         except DatabaseAway as error:
             log.warning("the path cannot be looked at", extra={"reason": str(error)})
-            return True
-        if look is None:
-            return False
-        self._course.reach(Leg.RECORDED, _us(look.recorded_at))
-        self._course.reach(Leg.SHOWN, _us(look.shown_at))
+        return True
+
+    async def _judge(self, look: Look) -> None:
+        """Tells people when the path breaks, and when it is whole again."""
+        now_s, within_s = time.monotonic(), self._settings.canary_within_s
         if (newest := self._course.arrived_us) is not None:
             metrics.HEARTBEAT_TIMESTAMP.set(newest / 1e6)
-        return True
+        legs = self._course.broken_legs(now_s, within_s)
+        found = Finding(legs, max(self._course.silence_s(leg, now_s) for leg in Leg), within_s)
+        if legs and look.broken_since is None:
+            log.error("alarms do not get through", extra={"not": ", ".join(legs)})
+            await self._change(partial(path_alarm.break_, found=found))
+        elif legs and look.broken_legs != legs:
+            await self._database(
+                lambda conn: path_store.name_legs(conn, self._holder, legs), ANSWER_WITHIN_S
+            )
+        elif look.broken_since is not None and self._course.is_whole(now_s, within_s):
+            log.info("alarms get through again")
+            await self._change(partial(path_alarm.mend, found=found))
+
+    async def _change(self, change: Callable[..., Awaitable[list[Announcement]]]) -> None:
+        """Makes the change durable, and announces it: the worker may be what is dead."""
+        now = datetime.now(UTC)
+        told = await self._database(
+            lambda conn: change(conn, holder=self._holder, catalog=self._catalog, now=now),
+            CHANGED_WITHIN_S,
+        )
+        taken = await self._line.tell(told)
+        await self._database(lambda conn: alarm_store.note_announced(conn, taken), ANSWER_WITHIN_S)
 
 
 def _us(instant: datetime | None) -> int | None:

@@ -38,7 +38,14 @@ async def test_it_is_ready_once_a_worker_lives_and_has_its_broker(api: World) ->
     await heartbeat.beat(api.conn, "worker", "w1", {"broker": "connected"})
     assert await ready() == (
         200,
-        {"database": "ok", "schema": "ok", "worker": "ok", "broker": "ok", "spool": "ok"},
+        {
+            "database": "ok",
+            "schema": "ok",
+            "worker": "ok",
+            "broker": "ok",
+            "spool": "ok",
+            "path": "ok: no clerk has watched it yet",
+        },
     )
     await heartbeat.beat(api.conn, "worker", "w1", {"broker": "refused: wrong password"})
     status, parts = await ready()
@@ -47,6 +54,36 @@ async def test_it_is_ready_once_a_worker_lives_and_has_its_broker(api: World) ->
     status, parts = await ready()
     assert status == 503
     assert "silent for 11 s" in parts["worker"]
+
+
+async def test_it_is_ready_while_somebody_watches_the_path_and_finds_it_whole(api: World) -> None:
+    client = await api.anonymous()
+    await heartbeat.beat(api.conn, "worker", "w1", {"broker": "connected"})
+
+    async def told(change: str) -> tuple[str, dict[str, Any], str | None]:
+        await api.conn.execute(f"UPDATE path_watch SET {change}")
+        said = (await client.get(f"{ROOT}/readyz")).json()
+        (check,) = (check for check in said["checks"] if check["name"] == "path")
+        assert check["detail"] == said["parts"]["path"]
+        assert [one["ok"] for one in said["checks"]] == [True] * 5 + [said["ready"]]
+        return said["status"], check, said["heartbeat_at"]
+
+    status, check, heartbeat_at = await told("looked_at = clock_timestamp()")
+    assert (status, check["detail"], heartbeat_at) == (
+        "ready",
+        "ok: no canary has arrived yet",
+        None,
+    )
+    status, check, heartbeat_at = await told("arrived_at = '2026-11-22T08:15:30Z'")
+    assert (status, check["ok"], heartbeat_at) == ("ready", True, "2026-11-22T08:15:30Z")
+    status, check, _ = await told("broken_since = now(), broken_legs = '{heard,shown}'")
+    assert (status, check["ok"]) == ("not_ready", False)
+    assert check["detail"].endswith("canaries are not heard, not shown")
+    status, check, _ = await told("broken_since = NULL, broken_legs = '{}'")
+    assert (status, check["detail"]) == ("ready", "ok")
+    status, check, _ = await told("looked_at = clock_timestamp() - interval '1000 s'")
+    assert (status, check["ok"]) == ("not_ready", False)
+    assert check["detail"].startswith("not watched for 1000 s: start a clerk")
 
 
 async def test_a_newer_schema_is_not_ready(api: World) -> None:

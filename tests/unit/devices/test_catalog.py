@@ -67,7 +67,7 @@ def test_the_service_watches_its_gateways_and_itself() -> None:
     kinds = [kind for kind in shipped_catalog().kinds.values() if kind.internal]
     assert {kind.code: set(kind.quantities) for kind in kinds} == {
         "gateway": {"clock_offset", "dead_letter_share"},
-        "platform": {"spool_fill"},
+        "platform": {"spool_fill", "path_silence"},
         "platform_canary": {"canary"},
     }
 

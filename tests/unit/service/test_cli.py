@@ -135,7 +135,7 @@ def test_doctor_tells_each_part_and_ends_with_1_when_one_fails(
     verdicts = dict(line.split()[:2] for line in capsys.readouterr().out.splitlines())
     assert list(verdicts) == ["settings", *doctor.CHECKS]
     wrong = {name for name, verdict in verdicts.items() if verdict == "wrong"}
-    assert wrong == {"database", "schema", "store", "ledger", "evidence", "broker"}
+    assert wrong == {"database", "schema", "store", "ledger", "evidence", "broker", "path"}
 
 
 def test_doctor_is_content_with_a_machine_on_which_up_would_start(

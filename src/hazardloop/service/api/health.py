@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, Literal
 
 import psycopg
 import psycopg_pool
@@ -35,6 +36,15 @@ class Alive(Out):
     status: str = "alive"
 
 
+class Check(Out):
+    """One part."""
+
+    name: str
+    ok: bool
+    detail: str
+    """`ok`, `ok: …` with something to know, or what is wrong and what to do."""
+
+
 class Ready(Out):
     """Which part can do its job, and what is wrong with the others."""
 
@@ -42,6 +52,7 @@ class Ready(Out):
         json_schema_extra={
             "examples": [
                 {
+                    "status": "ready",
                     "ready": True,
                     "parts": {
                         "database": "ok",
@@ -49,13 +60,25 @@ class Ready(Out):
                         "worker": "ok",
                         "broker": "ok",
                         "spool": "ok",
+                        "path": "ok",
                     },
+                    "checks": [
+                        {"name": name, "ok": True, "detail": "ok"}
+                        for name in ("database", "schema", "worker", "broker", "spool", "path")
+                    ],
+                    "heartbeat_at": "2026-11-22T08:15:30.250000Z",
                 }
             ]
         }
     )
+    status: Literal["ready", "not_ready"]
     ready: bool
     parts: dict[str, str]
+    """By name, what `checks` say."""
+    checks: list[Check]
+    heartbeat_at: datetime | None
+    """When the newest synthetic alarm that travelled the whole path was sent; null: none has, or
+    the database is away."""
 
 
 @router.get("/healthz", dependencies=[public()])
@@ -70,14 +93,25 @@ async def alive() -> Alive:
     responses={503: {"model": Ready, "description": "Some part cannot do its job."}},
 )
 async def ready(here: Here, response: Response) -> Ready:
-    """Whether alarms are being raised and shown: database, schema, worker, its broker and spool.
+    """Whether alarms are being raised and shown: database, schema, worker, its broker and spool,
+    and the path as a whole, as synthetic alarms find it.
 
     A part is fine if it says `ok`, or `ok: …` with something to know.
     """
-    parts = await _parts(here)
-    fine = all(part == OK or part.startswith(f"{OK}:") for part in parts.values())
+    parts, heartbeat_at = await _parts(here)
+    checks = [
+        Check(name=name, ok=said == OK or said.startswith(f"{OK}:"), detail=said)
+        for name, said in parts.items()
+    ]
+    fine = all(check.ok for check in checks)
     response.status_code = 200 if fine else 503
-    return Ready(ready=fine, parts=parts)
+    return Ready(
+        status="ready" if fine else "not_ready",
+        ready=fine,
+        parts=parts,
+        checks=checks,
+        heartbeat_at=heartbeat_at,
+    )
 
 
 NEWEST_BEAT: Final = """
@@ -85,9 +119,10 @@ NEWEST_BEAT: Final = """
       FROM process_heartbeat WHERE role = 'worker' ORDER BY beat_at DESC LIMIT 1"""
 
 
-async def _parts(here: Site) -> dict[str, str]:
+async def _parts(here: Site) -> tuple[dict[str, str], datetime | None]:
+    """What each part says, and when the newest canary that arrived was sent."""
     unknown = "not known while the database is away"
-    parts = dict.fromkeys(("database", "schema", "worker", "broker", "spool"), unknown)
+    parts = dict.fromkeys(("database", "schema", "worker", "broker", "spool", "path"), unknown)
     parts["database"] = OK
     try:
         async with asyncio.timeout(5), here.pool.connection() as conn:
@@ -95,13 +130,16 @@ async def _parts(here: Site) -> dict[str, str]:
                 await require_schema(conn)
                 parts["schema"] = OK
             except SchemaWrong as error:
-                lacking = dict.fromkeys(("worker", "broker", "spool"), "not known")
-                return parts | lacking | {"schema": str(error)}
-            return parts | _worker(await fetch_one(conn, NEWEST_BEAT))
+                lacking = dict.fromkeys(("worker", "broker", "spool", "path"), "not known")
+                return parts | lacking | {"schema": str(error)}, None
+            parts |= _worker(await fetch_one(conn, NEWEST_BEAT))
+            path = await path_store.standing(conn)
+            parts["path"] = path.in_words(here.settings.canary_within_s)
+            return parts, path.arrived_at
     except (*ABSENT, TimeoutError):
         parts["database"] = "does not answer: start PostgreSQL"
         state = await asyncio.to_thread(said_in, state_file(here.settings.home))
-        return parts if state is None else parts | _worker_says(state)
+        return parts | ({} if state is None else _worker_says(state)), None
 
 
 def _worker_says(state: dict[str, Any]) -> dict[str, str]:
@@ -140,8 +178,8 @@ async def figures(here: Here) -> Response:
     try:
         async with asyncio.timeout(5), here.pool.connection() as conn:
             families = list(await _from_database(conn))
-            if arrived := await path_store.arrived_at(conn):
-                metrics.HEARTBEAT_TIMESTAMP.set(arrived.timestamp())
+            if arrived_at := (await path_store.standing(conn)).arrived_at:
+                metrics.HEARTBEAT_TIMESTAMP.set(arrived_at.timestamp())
     except (*ABSENT, TimeoutError):
         families = []
     return Response(metrics.exposition(families), media_type=CONTENT_TYPE_LATEST)

@@ -36,7 +36,10 @@ WORKER_WRITES: Final = (
 SERVICE_WRITES: Final = ("hl/v1/+/+/command",)
 SERVICE_READS: Final = ("hl/v1/+/alarm", "hl/v1/+/+/command/reply")
 
-CANARY_WRITES: Final = (wire.topic(PLATFORM, CANARY, wire.Channel.EVENT),)
+CANARY_WRITES: Final = (
+    wire.topic(PLATFORM, CANARY, wire.Channel.EVENT),
+    wire.alarm_topic(PLATFORM),
+)
 CANARY_READS: Final = (wire.alarm_topic(PLATFORM),)
 """For the watch over the path, whichever of our accounts the clerk logs in with."""
 

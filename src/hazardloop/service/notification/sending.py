@@ -33,8 +33,9 @@ async def put_into_messages(conn: Connection, notice_ids: list[int], now: dateti
     addressed, nobody = await notice_store.address(conn, sounding)
     await notice_store.set_aside(conn, nobody, "undeliverable", NOBODY)
     standing = await notice_store.standing_messages(conn, _contacts(addressed), now)
-    tests = frozenset(one.notice_id for one in addressed if one.alone)
-    await notice_store.save_messages(conn, plan_messages(addressed, standing, now), tests, now)
+    everywhere = frozenset(one.notice_id for one in addressed if one.alone)
+    planned = plan_messages(addressed, standing, now)
+    await notice_store.save_messages(conn, planned, everywhere, now)
 
 
 def _contacts(addressed: list[Addressed]) -> list[int]:

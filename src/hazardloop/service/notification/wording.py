@@ -109,7 +109,13 @@ class Speaker:
         text = asks.get(facts.kind, asks["other"])
         if "{due}" in text and facts.due_at is None:
             return asks["nodue"]
-        return text.format(due=self.at(facts.due_at))
+        return text.format(due=self.at(facts.due_at), legs=self.legs(facts))
+
+    def legs(self, facts: Facts) -> str:
+        """How far canaries do not come; nothing where that is not what it is about."""
+        known = catalogue(self.language)["leg"]
+        broken = known["between"].join(known[leg] for leg in facts.body.get("legs", ()))
+        return known["legs"].format(legs=broken) if broken else ""
 
     def value(self, facts: Facts) -> str:
         """Value and limit with their unit; nothing where they say nothing."""
