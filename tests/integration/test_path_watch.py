@@ -1,6 +1,11 @@
 """The canary through real brokers, databases and processes: found everywhere, and nowhere else."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -213,3 +218,102 @@ def test_the_leg_that_is_broken_is_named(
                 "that more is broken is noted",
             )
             assert len(told(receiver, "self_watch")) <= len(CHANNELS), "and told once"
+
+
+@contextmanager
+def watchdog(home: Path, port: int, told: str, notify: str) -> Iterator[Popen[bytes]]:
+    """`hazardloop watchdog` with one channel, a webhook there; it outlives what it watches."""
+    home.mkdir()
+    file = home / "watchdog.yaml"
+    file.write_text(f"channels: [{{kind: webhook, url: '{told}', secret: shared-secret}}]\n")
+    environment = asked_from(home, port) | {
+        "HAZARDLOOP_WATCHDOG_FILE": str(file),
+        "HAZARDLOOP_NOTIFY_PRIVATE": "true",
+        "NOTIFY_SOCKET": notify,
+    }
+    with (home / "watchdog.log").open("ab") as log:
+        command = [sys.executable, "-m", "hazardloop", "watchdog"]
+        child = Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        yield child
+    finally:
+        child.terminate()
+        assert child.wait(worlds.PATIENCE_S) == 0, (home / "watchdog.log").read_text()
+
+
+def asked_from(home: Path, port: int) -> dict[str, str]:
+    """The environment of who asks from outside: no broker, no database."""
+    return os.environ | {
+        "PYTHONPATH": str(worlds.REPOSITORY / "src"),
+        "HAZARDLOOP_HOME": str(home),
+        "HAZARDLOOP_WATCHDOG_URL": f"http://127.0.0.1:{port}",
+        "HAZARDLOOP_CANARY_EVERY_S": "0.5",
+        "HAZARDLOOP_CANARY_WITHIN_S": "15",
+    }
+
+
+def asked_once(home: Path, port: int) -> tuple[int, str]:
+    """Exit code and words of `hazardloop watchdog --once`."""
+    command = [sys.executable, "-m", "hazardloop", "watchdog", "--once"]
+    done = subprocess.run(command, env=asked_from(home, port), capture_output=True, text=True)
+    assert done.stderr == ""
+    return done.returncode, done.stdout
+
+
+@contextmanager
+def heard_by_systemd(address: str) -> Iterator[list[str]]:
+    """What is said to a notification socket there, as systemd would hear it."""
+    heard: list[str] = []
+
+    def listen() -> None:
+        while (said := listener.recv(1_000).decode()) != "END":
+            heard.append(said)
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(address)
+        listening = threading.Thread(target=listen)
+        listening.start()
+        try:
+            yield heard
+        finally:
+            listener_end = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            listener_end.sendto(b"END", address)
+            listener_end.close()
+            listening.join()
+
+
+@pytest.mark.parametrize("dead", ["clerk", "api"])
+def test_the_watchdog_shouts_by_itself_when_the_service_cannot(
+    dead: str, database: str, tmp_path: Path, home: Path, free_port: int
+) -> None:
+    folder, apart, notify = tmp_path / "broker", tmp_path / "apart", f"{tmp_path}/notify"
+    folder.mkdir()
+    others = [role for role in ("worker", "clerk", "api") if role != dead]
+    with ExitStack() as stack:
+        broker = stack.enter_context(mosquitto(folder))
+        receiver = stack.enter_context(http_receiver())
+        heard = stack.enter_context(heard_by_systemd(notify))
+        stack.enter_context(service(database, broker, home, free_port, *others, **QUICK))
+
+        def news() -> list[str]:
+            return [json.loads(one.body)["watchdog"] for one in receiver.at("/guard")]
+
+        def well() -> bool:
+            return asked_once(apart, free_port)[0] == 0
+
+        with service(database, broker, home, free_port, dead, **QUICK) as roles:
+            eventually(well, "canaries arrive")
+            stack.enter_context(watchdog(apart, free_port, f"{receiver.url}/guard", notify))
+            eventually(lambda: any("WATCHDOG=1" in said for said in heard), "it lives")
+            assert heard[0] == "READY=1"
+            assert news() == []
+            roles[dead].kill()
+        eventually(news, "it shouts")
+        code, said = asked_once(apart, free_port)
+        assert code == 1
+        assert ("does not answer" if dead == "api" else "s ago") in said
+        with service(database, broker, home, free_port, dead, **QUICK):
+            eventually(lambda: len(news()) > 1, "the all-clear")
+            eventually(well, "canaries arrive again")
+        assert news() == ["broken", "over"]
+    assert "STOPPING=1" in heard

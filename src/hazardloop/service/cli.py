@@ -110,6 +110,13 @@ def _home_option(command: argparse.ArgumentParser) -> None:
     command.add_argument("--home", type=Path, help="of a service that `up` or `demo` runs (./var)")
 
 
+def _watchdog_options(command: argparse.ArgumentParser) -> None:
+    _home_option(command)
+    command.add_argument(
+        "--once", action="store_true", help="ask once: exit code 0 if canaries arrive, else 1"
+    )
+
+
 def _no_options(command: argparse.ArgumentParser) -> None:
     pass
 
@@ -177,6 +184,12 @@ def _doctor(arguments: Arguments) -> int:
     return asyncio.run(doctor.run(lambda: _settings(home=arguments.home)))
 
 
+def _watchdog(arguments: Arguments) -> int:
+    from hazardloop.service import watchdog
+
+    return watchdog.main(_settings(home=arguments.home), once=arguments.once)
+
+
 def _ledger(arguments: Arguments) -> int:
     from hazardloop.service import ledger
     from hazardloop.service.embedded.installation import running_settings
@@ -227,6 +240,9 @@ COMMANDS: Final[
     ),
     "migrate": ("brings the database to this version", _migrate, _no_options),
     "doctor": ("checks what the service needs, a line each", _doctor, _home_option),
+    "watchdog": (
+        "asks from outside whether alarms get through, and shouts", _watchdog, _watchdog_options
+    ),
     "ledger": ("verifies the ledger of all that was done", _ledger, _ledger_options),
     "simulate": ("a fleet of simulated gateways", _simulate, _simulate_options),
     "rules": ("what there is to do with rule files", _rules, _rules_options),

@@ -40,7 +40,8 @@ MEND: Final = "UPDATE path_watch SET broken_since = NULL, broken_legs = '{}', al
 
 STANDING: Final = """
     SELECT extract(epoch FROM clock_timestamp() - looked_at)::float8, arrived_at, broken_since,
-           broken_legs FROM path_watch"""
+           broken_legs, extract(epoch FROM clock_timestamp() - arrived_at)::float8
+      FROM path_watch"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,9 @@ class Standing:
     arrived_at: datetime | None
     """When the newest canary that went the whole way was sent."""
     broken_since: datetime | None
-    broken_legs: tuple[Leg, ...] = ()
+    broken_legs: tuple[Leg, ...]
+    age_s: float | None
+    """How long ago that canary was sent, by the database's clock."""
 
     def is_fine(self, within_s: float) -> bool:
         """Whether nothing is wrong with it, as far as anybody knows."""
@@ -122,7 +125,7 @@ async def standing(conn: Connection) -> Standing:
     """How the path stands now."""
     row = await (await conn.execute(STANDING)).fetchone()
     assert row is not None  # the migration puts it there
-    return Standing(row[0], row[1], row[2], tuple(map(Leg, row[3])))
+    return Standing(row[0], row[1], row[2], tuple(map(Leg, row[3])), row[4])
 
 
 async def let_go(conn: Connection, holder: str) -> None:

@@ -69,6 +69,10 @@ class Settings(BaseModel):
     """How often the clerk sends a synthetic alarm through the whole path."""
     canary_within_s: float = Field(default=90.0, ge=0.3)
     """After how long without one that arrived the path counts as broken; at least twice as long."""
+    watchdog_url: str = Field(default="", pattern=r"^(https?://[^\s/?#@]+)?$")
+    """Which service `hazardloop watchdog` asks; empty = the one of this home, or machine."""
+    watchdog_file: Path | None = None
+    """YAML file with the channels over which it shouts; deploy/README.md shows one."""
     tz: str = "Asia/Shanghai"
     lang: Literal["zh-CN", "en"] = "zh-CN"
     broker_sync: str = Field(default="always", pattern=r"^(always|\d+(ms|s|m))$")

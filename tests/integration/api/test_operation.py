@@ -66,6 +66,7 @@ async def test_it_is_ready_while_somebody_watches_the_path_and_finds_it_whole(ap
         (check,) = (check for check in said["checks"] if check["name"] == "path")
         assert check["detail"] == said["parts"]["path"]
         assert [one["ok"] for one in said["checks"]] == [True] * 5 + [said["ready"]]
+        assert (said["heartbeat_age_s"] is None) == (said["heartbeat_at"] is None)
         return said["status"], check, said["heartbeat_at"]
 
     status, check, heartbeat_at = await told("looked_at = clock_timestamp()")

@@ -20,6 +20,7 @@ from hazardloop.service.api.schema import Out
 from hazardloop.service.api.site import Site
 from hazardloop.service.database import Connection, require_schema
 from hazardloop.service.errors import SchemaWrong
+from hazardloop.service.path_store import Standing
 from hazardloop.service.spool_state import OK, in_words, said_in, state_file
 
 router = APIRouter(tags=["operation"])
@@ -67,6 +68,7 @@ class Ready(Out):
                         for name in ("database", "schema", "worker", "broker", "spool", "path")
                     ],
                     "heartbeat_at": "2026-11-22T08:15:30.250000Z",
+                    "heartbeat_age_s": 12.4,
                 }
             ]
         }
@@ -79,6 +81,8 @@ class Ready(Out):
     heartbeat_at: datetime | None
     """When the newest synthetic alarm that travelled the whole path was sent; null: none has, or
     the database is away."""
+    heartbeat_age_s: float | None
+    """How long ago that was."""
 
 
 @router.get("/healthz", dependencies=[public()])
@@ -98,7 +102,7 @@ async def ready(here: Here, response: Response) -> Ready:
 
     A part is fine if it says `ok`, or `ok: …` with something to know.
     """
-    parts, heartbeat_at = await _parts(here)
+    parts, path = await _parts(here)
     checks = [
         Check(name=name, ok=said == OK or said.startswith(f"{OK}:"), detail=said)
         for name, said in parts.items()
@@ -110,7 +114,8 @@ async def ready(here: Here, response: Response) -> Ready:
         ready=fine,
         parts=parts,
         checks=checks,
-        heartbeat_at=heartbeat_at,
+        heartbeat_at=path.arrived_at if path else None,
+        heartbeat_age_s=path.age_s if path else None,
     )
 
 
@@ -119,8 +124,8 @@ NEWEST_BEAT: Final = """
       FROM process_heartbeat WHERE role = 'worker' ORDER BY beat_at DESC LIMIT 1"""
 
 
-async def _parts(here: Site) -> tuple[dict[str, str], datetime | None]:
-    """What each part says, and when the newest canary that arrived was sent."""
+async def _parts(here: Site) -> tuple[dict[str, str], Standing | None]:
+    """What each part says, and how the path stands; None: not known."""
     unknown = "not known while the database is away"
     parts = dict.fromkeys(("database", "schema", "worker", "broker", "spool", "path"), unknown)
     parts["database"] = OK
@@ -135,7 +140,7 @@ async def _parts(here: Site) -> tuple[dict[str, str], datetime | None]:
             parts |= _worker(await fetch_one(conn, NEWEST_BEAT))
             path = await path_store.standing(conn)
             parts["path"] = path.in_words(here.settings.canary_within_s)
-            return parts, path.arrived_at
+            return parts, path
     except (*ABSENT, TimeoutError):
         parts["database"] = "does not answer: start PostgreSQL"
         state = await asyncio.to_thread(said_in, state_file(here.settings.home))
