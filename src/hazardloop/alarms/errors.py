@@ -96,6 +96,13 @@ class HazardOvertaken(Exception):
         self.revision = revision
 
 
+class InventoryOvertaken(Exception):
+    """Somebody said what the unit holds since the asker looked."""
+
+    def __init__(self, unit: str, revision: int) -> None:
+        super().__init__(f"the inventory of {unit} is no longer at revision {revision}")
+
+
 class ChainBroken(Exception):
     """A line of the ledger does not follow on the one before it."""
 

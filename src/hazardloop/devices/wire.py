@@ -246,9 +246,12 @@ def _microseconds_of_text(ts: str) -> int:
         raise PayloadRefused(Reason.BAD_SHAPE, f"ts: {ts[:40]!r} is not a time") from error
 
 
-def encode_telemetry(ts_ms: int, seq: int, values: Mapping[str, float | bool | None]) -> bytes:
-    """A telemetry payload with one object."""
-    return msgspec.json.encode({"ts": ts_ms, "seq": seq, "values": values})
+def encode_telemetry(
+    ts_ms: int, seq: int | None, values: Mapping[str, float | bool | None]
+) -> bytes:
+    """A telemetry payload with one object; without a number where the sender does not count."""
+    numbered = {} if seq is None else {"seq": seq}
+    return msgspec.json.encode({"ts": ts_ms} | numbered | {"values": values})
 
 
 def encode_event(ts_ms: int, device: str, event: str, data: Mapping[str, Any]) -> bytes:

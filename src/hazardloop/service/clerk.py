@@ -21,6 +21,7 @@ from hazardloop.service import (
     heartbeat,
     jobs,
     ledger_watch,
+    level_chores,
     path_watch,
     signal_chores,
 )
@@ -75,6 +76,7 @@ async def run_clerk(settings: Settings) -> None:
             group.create_task(_keep_rollups(settings)),
             group.create_task(jobs.run_jobs(settings)),
             group.create_task(ledger_watch.keep_ledger(settings)),
+            group.create_task(level_chores.keep_levels(settings)),
             group.create_task(path_watch.watch_path(settings)),
         ]
         await _keep_house(settings, stop)

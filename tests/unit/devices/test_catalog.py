@@ -20,7 +20,7 @@ CORE = {"gas_detector", "tank", "elevator", "smoke_detector"}
 FURTHER = {
     "ammonia_detector", "anemometer", "battery_storage", "confined_space_monitor", "deep_pit",
     "dust_collector", "dust_monitor", "electrical_fire_detector", "fire_water_level",
-    "fire_water_pressure", "household_gas_alarm", "manhole_gas", "oxygen_detector",
+    "fire_water_pressure", "hazard_level", "household_gas_alarm", "manhole_gas", "oxygen_detector",
     "people_counter", "pipeline_pressure", "pressure_sensor", "scale", "slope_monitor",
     "tailings_pond", "temperature_sensor", "tilt_sensor", "toxic_gas", "underpass_water",
     "vibration_sensor",

@@ -22,6 +22,7 @@ from hazardloop.alarms.errors import (
     HoldForbidden,
     HoldRefused,
     HoldUnknown,
+    InventoryOvertaken,
     SignalRefused,
     StepForbidden,
     StepRefused,
@@ -158,6 +159,7 @@ EXCEPTIONS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     ),
     HazardForbidden: lambda error: Problem("forbidden", str(error)),
     HazardOvertaken: lambda error: Problem("overtaken", str(error), revision=error.revision),
+    InventoryOvertaken: lambda error: Problem("overtaken", str(error)),
     SignalRefused: lambda error: Problem(
         "signal_refused", str(error), state=error.state, allowed=list(error.allowed)
     ),
