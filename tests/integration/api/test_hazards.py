@@ -2,12 +2,14 @@
 
 import csv
 import io
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
 
+from hazardloop.service.api import hazards
 from tests.integration.api.world import World
 
 FIVE = {
@@ -100,3 +102,28 @@ async def test_the_database_refuses_what_the_code_would_not_do(api: World) -> No
         await api.conn.execute("DELETE FROM hazard")
     for body in (found | {"origin": "alarm"}, found | {"enterprise": None}):
         assert (await authority.post("/hazards", json=body)).status_code == 422
+
+
+async def test_a_list_that_is_too_long_is_refused_and_never_cut_off(
+    api: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = await api.client("authority")
+    found = {"enterprise": "E1", "grade": "general", "origin": "report"}
+    for nth in range(3):
+        answer = await authority.post("/hazards", json=found | {"title": f"护栏缺失 {nth}"})
+        assert answer.status_code == 201, answer.text
+        api.now += timedelta(minutes=1)
+    monkeypatch.setattr(hazards, "EXPORTED_MOST", 2)
+
+    async def export(**period: str) -> httpx.Response:
+        return await authority.get("/hazards-export", params={"list": "problems", **period})
+
+    answer = await export()
+    assert answer.status_code == 422
+    assert "more than 2 hazards" in answer.json()["detail"]
+    until = {"to": (api.now - timedelta(minutes=1)).isoformat()}
+    sheet = await export(**until)
+    titles = [line["title"] for line in csv.DictReader(io.StringIO(sheet.text[1:]))]
+    assert titles == ["护栏缺失 0", "护栏缺失 1"]
+    rest = await export(**{"from": until["to"]})
+    assert [line["title"] for line in csv.DictReader(io.StringIO(rest.text[1:]))] == ["护栏缺失 2"]

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Response
+from pydantic import AwareDatetime
 
 from hazardloop.alarms import hazard_store
 from hazardloop.alarms.figures import floored_share
@@ -56,10 +57,12 @@ CHOSEN: Final = """
        AND (%(open)s::boolean IS NULL OR (h.station <> 'closed') = %(open)s)
        AND (%(recheck)s::boolean IS NULL
             OR coalesce(h.recheck_due <= (%(now)s::timestamptz)::date, false) = %(recheck)s)
+       AND (%(from)s::timestamptz IS NULL OR h.found_at >= %(from)s)
+       AND (%(to)s::timestamptz IS NULL OR h.found_at < %(to)s)
        AND h.hazard_id > %(after)s
      ORDER BY h.hazard_id LIMIT %(limit)s"""
 ALL: Final[dict[str, Any]] = dict.fromkeys(
-    ("id", "enterprise", "station", "grade", "supervised", "open", "recheck")
+    ("id", "enterprise", "station", "grade", "supervised", "open", "recheck", "from", "to")
 ) | {"after": 0, "limit": None, "regimes": [regime.value for regime in Regime]}
 DEEDS: Final = "SELECT * FROM hazard_deed WHERE hazard_id = %(id)s ORDER BY revision"
 
@@ -215,11 +218,14 @@ LISTS: Final = {
     "measures": ("id", "enterprise", "title", "grade", *FIVE, "station", "closed_at"),
 }
 
+EXPORTED_MOST: Final = 10_000
+"""Hazards of one file; what is more is refused, never cut off silently."""
+
 
 @router.get(
     "/hazards-export",
     dependencies=[require("hazards.read")],
-    responses=problems("not_found"),
+    responses=problems("not_found", "invalid"),
     response_class=Response,
 )
 async def export_hazards(
@@ -228,10 +234,20 @@ async def export_hazards(
     now: Now,
     sheet: Annotated[Literal["problems", "measures"], Query(alias="list")],
     enterprise: Annotated[str | None, Query(description="Id or code.")] = None,
+    start: Annotated[AwareDatetime | None, Query(alias="from", description="Found since.")] = None,
+    end: Annotated[AwareDatetime | None, Query(alias="to", description="Found before.")] = None,
 ) -> Response:
-    """One of the two lists (问题隐患、制度措施两个清单) as CSV that spreadsheets open."""
+    """One of the two lists (问题隐患、制度措施两个清单) as CSV that spreadsheets open.
+
+    422 where there are more than 10,000: name an enterprise or a period.
+    """
     only = enterprise and await lookup.enterprise_id(conn, enterprise)
-    found = await _briefs(conn, account, {"enterprise": only or None, "now": now})
+    wanted = {"enterprise": only or None, "from": start, "to": end, "now": now}
+    found = await _briefs(conn, account, wanted | {"limit": EXPORTED_MOST + 1})
+    if len(found) > EXPORTED_MOST:
+        raise Problem(
+            "invalid", f"more than {EXPORTED_MOST} hazards: name an enterprise, or from and to"
+        )
     text = io.StringIO()
     table = csv.writer(text)
     table.writerow(LISTS[sheet])
