@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,11 +14,13 @@ from psycopg.conninfo import make_conninfo
 
 from hazardloop.alarms import figure_store, ledger_reading, ledger_store
 from hazardloop.alarms.alarm import Stage
+from hazardloop.alarms.errors import ChainBroken
 from hazardloop.alarms.facts import Mark
-from hazardloop.alarms.ledger import Checkpoint, Head, sign
+from hazardloop.alarms.ledger import BEGINNING, Checkpoint, Head, sign
 from hazardloop.alarms.ledger_store import Act
-from hazardloop.service import ledger
+from hazardloop.service import ledger, ledger_hands
 from hazardloop.service.ledger import Verdict
+from hazardloop.service.settings import Settings
 from tests.cases import RAISED_AT, Desk, clear_signal, found_district, open_case
 
 OUR_LINES = "SELECT subject_id FROM ledger WHERE subject = 'contact' ORDER BY entry_id"
@@ -253,3 +255,56 @@ async def test_what_is_packed_is_held_against_the_ledger_too(database: str) -> N
     told = "late_submit of 2026-11: the ledger gives 0, the packed figures say 2; by "
     assert any(told in finding for finding in findings), findings
     assert not any("the tables say" in finding for finding in findings)
+
+
+SOMETHING = """
+    INSERT INTO ledger (subject, subject_id, action, actor, actor_role, taken_at)
+    SELECT 'shift', n::text, 'made', 'w', 'operator', now() FROM generate_series(1, 40) n"""
+
+BREAKS = {
+    "nothing is broken": ("SELECT 1", None),
+    "in the first part": ("UPDATE ledger SET actor = 'x' WHERE entry_id = 2", "position 2: "),
+    "in the last part": ("UPDATE ledger SET actor = 'x' WHERE entry_id = 39", "position 39: "),
+    "in several": ("UPDATE ledger SET actor = 'x' WHERE entry_id IN (11, 25, 39)", "position 11: "),
+    "where a part begins": ("UPDATE ledger_chain SET hash = sha256('x') WHERE position = 20",
+                            "position 20: "),
+    "a part begins at a link that is gone": ("DELETE FROM ledger_chain WHERE position = 20",
+                                             "position 20 is missing: 21 follows on 19"),
+    "a whole part is gone": ("DELETE FROM ledger_chain WHERE position BETWEEN 10 AND 30",
+                             "position 10 is missing: 31 follows on 9"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("statement", "told"), BREAKS.values(), ids=BREAKS.keys())
+def test_several_processes_find_what_one_finds(
+    database: str, statement: str, told: str | None
+) -> None:
+    with psycopg.connect(database) as owner:
+        owner.execute(SOMETHING)
+    with psycopg.connect(database) as owner:
+        for table in ("ledger", "ledger_chain"):
+            owner.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+        owner.execute(statement)
+    met = {one: {7: b"", 20: b"", 40: b""} for one in ("alone", "parts")}
+    heads = {}
+    with ledger.snapshot(Settings(database_url=database)) as conn:
+        ways: dict[str, Callable[[], Head]] = {
+            "alone": lambda: ledger_reading.follow_chain(
+                conn, BEGINNING, 40, met["alone"], lambda _: None
+            ),
+            "parts": lambda: ledger_hands.follow_in_parts(
+                conn, database, 40, met["parts"], lambda _: None, hands=4
+            ),
+        }
+        for name, follow in ways.items():
+            if told is None:
+                heads[name] = follow()
+                continue
+            with pytest.raises(ChainBroken) as broken:
+                follow()
+            heads[name] = str(broken.value)
+            assert told in heads[name]
+    assert heads["alone"] == heads["parts"]
+    if told is None:
+        assert met["alone"] == met["parts"]
+        assert all(met["parts"].values())

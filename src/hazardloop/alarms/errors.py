@@ -114,7 +114,9 @@ class ChainBroken(Exception):
         )
         self.position = position
         """That should have been next."""
+        self.expected = expected
         self.found_position = found_position
+        self.found = found
 
 
 class CheckpointUnreadable(Exception):

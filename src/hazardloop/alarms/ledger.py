@@ -20,10 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from hazardloop.alarms.errors import ChainBroken, CheckpointUnreadable
 from hazardloop.devices.instants import rfc3339
 
-# A row as binary COPY writes it: count of columns, then length and bytes of position, hash, line.
-POSITION: Final = slice(6, 14)
-HASH: Final = slice(18, 50)
-LINE: Final = slice(54, None)
+# A row as binary COPY writes it: count of columns (2 bytes), then length (4) and bytes of position
+# (6 to 14), hash (18 to 50) and line (from 54 on).
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +50,9 @@ def follow(head: Head, rows: Iterable[bytes], met: dict[int, bytes]) -> Head:
     position, last = head.position, head.hash
     for row in rows:
         position += 1
-        expected = sha256(last + row[LINE]).digest()
-        if row[HASH] != expected or int.from_bytes(row[POSITION]) != position:
-            raise ChainBroken(position, expected, int.from_bytes(row[POSITION]), bytes(row[HASH]))
+        expected = sha256(last + row[54:]).digest()
+        if row[18:50] != expected or row[6:14] != position.to_bytes(8):
+            raise ChainBroken(position, expected, int.from_bytes(row[6:14]), bytes(row[18:50]))
         last = expected
         if position in met:
             met[position] = last

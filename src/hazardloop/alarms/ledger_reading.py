@@ -32,6 +32,9 @@ CHAIN: Final = sql.SQL("""
            WHERE c.position > {after} AND c.position <= {through} ORDER BY c.position)
       TO STDOUT (FORMAT binary)""")
 
+ROOM: Final = "SET LOCAL work_mem = '64MB'"
+"""For one piece, so that it is sorted in memory."""
+
 STRETCH: Final = """
     SELECT min(entry_id), max(entry_id), max(position) FROM ledger_chain
      WHERE position > %(after)s AND position <= %(through)s"""
@@ -107,6 +110,7 @@ def follow_chain(
 
 def _piece(conn: Reader, after: int, through: int) -> Iterator[bytes]:
     with conn.cursor() as cursor:
+        cursor.execute(ROOM)
         found = cursor.execute(STRETCH, {"after": after, "through": through}).fetchone()
         if found is None or found[0] is None:
             return
@@ -118,11 +122,12 @@ def _piece(conn: Reader, after: int, through: int) -> Iterator[bytes]:
 
 def without_frame(messages: Iterable[Any]) -> Iterator[bytes]:
     """The rows of a binary COPY that come one by one, the header before the first."""
-    first = True
-    for message in messages:
-        if first:
-            message, first = message[len(HEADER) :], False
-        if message != TRAILER and message:
+    following = iter(messages)
+    first = bytes(next(following, b""))[len(HEADER) :]
+    if first and first != TRAILER:
+        yield first
+    for message in following:
+        if message != TRAILER:
             yield message
 
 

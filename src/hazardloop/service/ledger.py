@@ -6,6 +6,7 @@ kept of checkpoints; no process of the service.
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ from hazardloop.alarms import agreement, ledger_figures, ledger_reading
 from hazardloop.alarms.errors import ChainBroken, CheckpointUnreadable
 from hazardloop.alarms.ledger import BEGINNING, Checkpoint, Head, follow, objections
 from hazardloop.alarms.ledger_reading import Progress, Reader
-from hazardloop.service import checkpoints
+from hazardloop.service import checkpoints, ledger_hands
 from hazardloop.service.database import patient
 from hazardloop.service.errors import DatabaseAbsent, ServiceError
 from hazardloop.service.settings import Settings
@@ -94,7 +95,7 @@ def main(arguments: argparse.Namespace, settings: Settings) -> int:
         verdict = verify_file(arguments.file, kept, trusted)
     else:
         with snapshot(settings) as conn:
-            verdict = verify(conn, kept, trusted, _tell)
+            verdict = verify(conn, kept, trusted, _tell, settings.database_url)
     _print(verdict, as_json=arguments.json)
     return 1 if verdict.findings else 0
 
@@ -119,16 +120,32 @@ def snapshot(settings: Settings) -> Iterator[Reader]:
 
 
 def verify(
-    conn: Reader, kept: Sequence[Checkpoint], trusted: bytes | None, progress: Progress
+    conn: Reader,
+    kept: Sequence[Checkpoint],
+    trusted: bytes | None,
+    progress: Progress,
+    database_url: str | None = None,
 ) -> Verdict:
-    """What is found in the ledger of a database, held against `kept` and its own checkpoints."""
+    """What is found in the ledger of a database, held against `kept` and its own checkpoints.
+
+    Where `database_url` says how others reach it, a long chain is followed by a process for every
+    two processors: each keeps a backend of the database busy, too.
+    """
     kept = [*kept, *checkpoints.recorded(conn)]
     there = ledger_reading.extent(conn)
     verdict = Verdict(checkpoints=len(kept))
     met = {one.position: b"" for one in kept}
     began = time.perf_counter()
     try:
-        verdict.head = ledger_reading.follow_chain(conn, BEGINNING, there.position, met, progress)
+        hands = len(os.sched_getaffinity(0)) // 2
+        if database_url and hands > 1 and there.position >= ledger_hands.PAYS_FROM:
+            verdict.head = ledger_hands.follow_in_parts(
+                conn, database_url, there.position, met, progress, hands
+            )
+        else:
+            verdict.head = ledger_reading.follow_chain(
+                conn, BEGINNING, there.position, met, progress
+            )
     except ChainBroken as broken:
         verdict.head = Head(broken.position - 1, b"")
         what = ledger_reading.described(conn, broken.found_position)
