@@ -184,7 +184,7 @@ async def campaign(home: Path, kills: int, seed: int) -> Outcome:
         await migrate(server.conninfo, served)
         async with await AsyncConnection.connect(server.conninfo, autocommit=True) as conn:
             await found_district(conn)
-            tokens = [await _token(conn, *one) for one in SIDES]
+            tokens = [await token_of(conn, *one) for one in SIDES]
         field, port = Field(server.conninfo, chance), free_port()
         signers = [Signer(field, token, port, random.Random(chance.random())) for token in tokens]
         api = Kept("api", home / "api", database_url=served, api_port=port)
@@ -242,7 +242,7 @@ ACCOUNT: Final = """
     VALUES (%s, %s, %s, %s, '-') RETURNING user_id"""
 
 
-async def _token(
+async def token_of(
     conn: AsyncConnection[Any], name: str, role: str, enterprise_id: int | None
 ) -> str:
     """Of a session of a new user."""
