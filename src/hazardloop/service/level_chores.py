@@ -13,7 +13,7 @@ from typing import Final
 
 import aiomqtt
 
-from hazardloop.alarms import level_store
+from hazardloop.alarms import level_store, risk_store
 from hazardloop.alarms.annunciation import BrokerAddress
 from hazardloop.alarms.level_store import LEVEL_KIND, Unit
 from hazardloop.devices import wire
@@ -51,7 +51,7 @@ async def keep_levels(settings: Settings) -> None:
 
 
 async def note_levels(connection: Connection, now: datetime) -> list[tuple[str, bytes]]:
-    """Writes down what changed of all units; what is to be reported of them, by topic."""
+    """Writes down what changed of levels and risks; what is to be reported, by topic."""
     async with connection.transaction():
         mine = await (await connection.execute(MINE)).fetchone()
         if mine is None or not mine[0]:
@@ -62,6 +62,7 @@ async def note_levels(connection: Connection, now: datetime) -> list[tuple[str, 
             unit.hazard_unit_id: await level_store.note_level(connection, unit, now, TABLES)
             for unit in units.values()
         }
+        await risk_store.note_risks(connection, now)
         found = await (await connection.execute(DEVICES, [LEVEL_KIND])).fetchall()
     at_ms = round(now.timestamp() * 1000)
     return [

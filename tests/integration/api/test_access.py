@@ -33,6 +33,8 @@ EXPECTED = {
     "GET /hazard-units/{hazard_unit}/level": ALL,
     "POST /hazard-units/{hazard_unit}/what-if": ALL,
     "GET /hazard-units/{hazard_unit}/level-history": ALL,
+    "GET /risks": ALL,
+    "GET /risk-history": ALL,
     "GET /hazard-units/{hazard_unit}/required-devices": ALL,
     "PUT /hazard-units/{hazard_unit}/required-devices": REGISTRARS,
     "GET /gateways": ALL,
