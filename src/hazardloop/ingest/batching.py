@@ -15,6 +15,8 @@ from hazardloop.ingest.packets import PacketIds
 from hazardloop.ingest.texts import Texts
 
 DUE_NOW: Final = float("-inf")
+PATIENCE: Final = 3
+"""A batch costs as much beside its messages as two thousand of them: decision 29."""
 LEAD_US: Final = 1_000_000
 """So far instants may run ahead of the clock; if it was set back by more, they go back with it."""
 
@@ -24,7 +26,8 @@ class BatchLimits:
     """A batch is due once one of these is reached; all are at least 1 (message, byte) or >= 0 s.
 
     max_messages: never more than these in a batch.
-    max_age_s: since the first message of the batch was received.
+    max_age_s: since the first message of the batch was received; `PATIENCE` times as long where
+        many come, which is then a fraction of what a batch costs beside its messages.
     max_bytes: on the wire; overshot by what one read of the socket gave. Columns of more readings
         than such a batch holds leave the processor's cache, and each reading costs twice as much.
     """
@@ -32,6 +35,11 @@ class BatchLimits:
     max_messages: int = 5000
     max_age_s: float = 0.05
     max_bytes: int = 512 << 10
+
+    @property
+    def many_bytes(self) -> int:
+        """So many within `max_age_s` are many: some 13,000 messages of one value in a second."""
+        return self.max_bytes // 6
 
 
 @dataclass(slots=True)
@@ -129,6 +137,8 @@ class Gathering:
         self._bytes = 0
         self._taken = 0
         self._last_instant = -1
+        self._age_s = limits.max_age_s
+        """Of the batch that gathers now."""
         self.count = 0  # messages waiting, oversized ones among them
 
     def add(self, content: Messages | Oversized, generation: int, now: float) -> None:
@@ -148,7 +158,7 @@ class Gathering:
             return DUE_NOW
         if self._pieces[-1].generation != self._pieces[0].generation:
             return DUE_NOW
-        return self._pieces[0].at + limits.max_age_s
+        return self._pieces[0].at + self._age_s
 
     def take(self) -> Batch:
         """The next batch, of one connection and within the limits; empty if nothing waits."""
@@ -158,12 +168,14 @@ class Gathering:
         due = []
         batch = Batch(self._taken, generation)
         room, size = self._limits.max_messages, 0
+        first_at = last_at = self._pieces[0].at if self._pieces else 0.0
         while self._pieces and room > 0 and size < self._limits.max_bytes:
             if self._pieces[0].generation != generation:
                 break
             piece = self._next(room)
             room -= piece.count
             size += piece.size
+            last_at = piece.at
             if isinstance(piece.content, Oversized):
                 batch.oversized.append(piece.content)
                 due.append(np.array([piece.content.packet_id], np.intp))
@@ -173,8 +185,15 @@ class Gathering:
         _join(parts, batch)
         batch.due = np.concatenate(due) if due else batch.due
         batch.wire_bytes = size
+        self._age_s = self._age_after(size, last_at - first_at)
         self._tell_apart(batch.received_at)
         return batch
+
+    def _age_after(self, size: int, span_s: float) -> float:
+        """How long the next batch may gather, after one of so many bytes that came in that time."""
+        limits = self._limits
+        many = size * limits.max_age_s >= limits.many_bytes * max(span_s, limits.max_age_s)
+        return limits.max_age_s * (PATIENCE if many else 1)
 
     def _tell_apart(self, received_at: Times) -> None:
         """Makes the instants rise strictly, within the batch and from batch to batch.

@@ -181,7 +181,7 @@ class Newest:
     quality: Flags
 
 
-def copy_rows(readings: Readings, point_id: Rows) -> bytes:
+def copy_rows(readings: Readings, point_id: Rows) -> memoryview:
     """The readings in PostgreSQL's binary COPY format, in the order of their key.
 
     In that order the index grows page by page, and two workers cannot wait for each other.
@@ -192,13 +192,15 @@ def copy_rows(readings: Readings, point_id: Rows) -> bytes:
     """
     point = point_id[readings.row]
     order = key_order(point, readings.observed_at)
-    rows = np.full(len(readings), _EMPTY_ROW)
+    # Bytes repeated, not records: numpy takes ten times as long to fill a column of records.
+    data = bytearray(b"".join((_SIGNATURE, _EMPTY_ROW.tobytes() * len(readings), _TRAILER)))
+    rows = np.frombuffer(data, _ROW, len(readings), len(_SIGNATURE))
     rows["point"] = point[order]
     rows["observed"] = readings.observed_at[order] - _EPOCH_2000_US
     rows["received"] = readings.received_at[order] - _EPOCH_2000_US
     rows["value"] = readings.value[order]
     rows["quality"] = readings.quality[order]
-    return b"".join((_SIGNATURE, rows.data, _TRAILER))
+    return memoryview(data)  # of which a slice is no copy
 
 
 def key_order(point: Rows, observed_at: Times) -> npt.NDArray[np.intp]:

@@ -59,6 +59,25 @@ def test_a_full_batch_is_due_at_once(count: int, size: int) -> None:
     assert gathering.due_at == DUE_NOW
 
 
+def test_where_many_come_a_batch_gathers_for_longer() -> None:
+    limits = BatchLimits(max_messages=1000, max_age_s=0.5, max_bytes=6000)
+
+    def age_after(*came: tuple[float, int]) -> float:
+        gathering = Gathering(limits)
+        for at, size in came:
+            gathering.add(messages(range(1, 2), size=size), 1, now=100.0 + at)
+        gathering.take()
+        gathering.add(messages(range(2, 3)), 1, now=200.0)
+        assert gathering.due_at is not None
+        return gathering.due_at - 200.0
+
+    assert age_after((0.0, 999)) == 0.5
+    assert age_after((0.0, 1000)) == 1.5
+    assert age_after((0.0, 500), (0.4, 500)) == 1.5
+    assert age_after((0.0, 1000), (1.4, 1000)) == 0.5  # no more than 715 in half a second
+    assert age_after((0.0, 1500), (1.4, 1500)) == 1.5  # many still: it stays patient
+
+
 def test_what_is_left_of_a_large_read_keeps_its_age() -> None:
     gathering = Gathering(LIMITS)
     gathering.add(messages(range(1, 24), received_at=7), 1, now=100.0)
