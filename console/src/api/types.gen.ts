@@ -15,6 +15,9 @@ export interface components {
             acknowledged_at: string | null;
             acknowledged_by: string | null;
             allowed_actions: string[];
+            arithmetic: {
+                [key: string]: unknown;
+            } | null;
             case: components["schemas"]["CaseOut"] | null;
             cleared_at: string | null;
             condition: string;

@@ -7,8 +7,13 @@ const SIGNS: Readonly<Record<string, string>> = {
   Cel: "°C", "[ppm]": "ppm", "1": "", "%{LEL}": "%LEL",
   "m3/h": "m³/h", m3: "m³", m2: "m²", s: "s", "{floor}": "", "": "",
 };
-export const unitText = (unit: string | null | undefined): string =>
-  SIGNS[unit ?? ""] ?? (unit ?? "");
+export function unitText(unit: string | null | undefined): string {
+  const code = unit ?? "";
+  const worked = /^(.+)([/.])(s|min|h)$/.exec(code); // a slope, or a dose
+  if (!worked || code in SIGNS) return SIGNS[code] ?? code;
+  const [, of = "", between, time] = worked;
+  return `${SIGNS[of] ?? of}${between === "." ? "·" : "/"}${time}`;
+}
 
 const plain = new Intl.NumberFormat("en-US", { maximumFractionDigits: 2, useGrouping: false });
 export function numberText(value: number | null | undefined): string {

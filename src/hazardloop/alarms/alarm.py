@@ -1,9 +1,10 @@
 """Tier, Change, Case, Stage, Action, Step: the records of an alarm and of its handling."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import IntEnum, StrEnum
-from typing import Final
+from typing import Any, Final
 from uuid import UUID, uuid5
 
 ALARM_NAMESPACE: Final = UUID("6f2c3f43-9a0e-5d0b-8a53-0c7a6d1f7b10")
@@ -61,7 +62,7 @@ class Change:
     """After the change; NONE when cleared."""
     tier_before: Tier
     value: float
-    """That did it, in the point's unit; of a stale alarm the seconds of silence."""
+    """That did it, in `unit`; of a stale alarm the seconds of silence."""
     limit: float
     """It crossed."""
     direction: Direction
@@ -72,6 +73,10 @@ class Change:
     found_late: bool = False
     drill_id: int | None = None
     """Of a raise: the drill that announced it."""
+    unit: str | None = None
+    """UCUM, of value and limit; None: the point's, or none at all."""
+    arithmetic: Mapping[str, Any] | None = None
+    """Of a raise or rise: how the value was worked out of readings; None: it is one reading's."""
 
 
 def alarm_id_of(rule_id: str, point_id: int, raised_at_us: int) -> UUID:

@@ -13,14 +13,18 @@ import numpy as np
 
 from hazardloop.alarms.alarm import Change
 from hazardloop.alarms.kernels import silent_from, stirring, usable
+from hazardloop.alarms.measuring import measured
 from hazardloop.alarms.memory import CellRow, LateFind, Memory, silence_at, watch_of
-from hazardloop.alarms.rule_table import US_PER_S, RuleTable
+from hazardloop.alarms.rings import push_all, rounds
+from hazardloop.alarms.rule_table import US_PER_S, Gauge, RuleTable
 from hazardloop.alarms.story import Moment, Story
 from hazardloop.alarms.walk import Walk, note_find
 from hazardloop.devices.readings import NEVER, Bools, Quality, Readings
 
 FOREVER: Final = np.iinfo(np.int64).max
 """After all instants (us)."""
+CELLS_AT_ONCE: Final = 1 << 20
+"""Readings of windows that are looked at together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ def evaluate(table: RuleTable, memory: Memory, readings: Readings) -> Outcome:
     _end_silences(table, memory, heard, walk.story)
     row = heard.row.astype(np.intp)  # indexing by the platform's own integer is twice as fast
     np.maximum.at(memory.heard_at, row, heard.received_at)
+    if len(memory.rings):
+        _measure(walk, heard)
     stirs = stirring(heard.value, memory.calm_low.take(row), memory.calm_high.take(row))
     if stirs.any():
         walked = np.isin(row, row[stirs])
@@ -78,6 +84,16 @@ def evaluate(table: RuleTable, memory: Memory, readings: Readings) -> Outcome:
     memory.newest_value[row] = heard.value
     memory.newest_late[row] = _kept_offline(heard)
     return _outcome(walk)
+
+
+def recollect(memory: Memory, readings: Readings) -> None:
+    """Gives late readings their place among those lately, for whatever is worked out next.
+
+    For readings that `evaluate` does not see: of these nothing follows at once.
+    """
+    spoken = usable(readings.value, readings.quality)
+    row, at_us = readings.row[spoken], readings.observed_at[spoken]
+    push_all(memory.rings, row, at_us, readings.value[spoken])
 
 
 def foresee(table: RuleTable, memory: Memory, readings: Readings) -> tuple[tuple[int, Find], ...]:
@@ -124,6 +140,46 @@ def _walk(walk: Walk, readings: Readings) -> None:
         walk.take(row, at_us, value, backfill)
     for row in np.unique(readings.row).tolist():
         walk.memory.settle(walk.table, row)
+
+
+def _measure(walk: Walk, heard: Readings) -> None:
+    """Take what measures make of these readings, by point and data time.
+
+    A late one only takes its place among the readings lately.
+    """
+    table, memory = walk.table, walk.memory
+    rings, stood_late, offline = memory.rings, memory.newest_late.copy(), _kept_offline(heard)
+    for turn in rounds(heard.row, heard.observed_at, rings.of_row[heard.row] >= 0):
+        row = heard.row[turn]
+        rings.push(rings.of_row[row], heard.observed_at[turn], heard.value[turn])
+        turn = turn[heard.observed_at[turn] >= memory.newest_at[row]]
+        row, profile = heard.row[turn], table.profile[heard.row[turn]]
+        for place in np.unique(profile).tolist():
+            here = turn[profile == place]
+            for gauge in table.profiles.made[place].gauges:
+                _take_gauge(walk, gauge, heard.take(here), offline[here], stood_late)
+        stood_late[row] = offline[turn]
+
+
+def _take_gauge(
+    walk: Walk, gauge: Gauge, heard: Readings, offline: Bools, stood_late: Bools
+) -> None:
+    """Take what one measure says at these readings, one of each point, all in their rings."""
+    memory, row = walk.memory, heard.row
+    ring = memory.rings.of_row[row]
+    step = max(1, CELLS_AT_ONCE // max(1, int(memory.rings.count[ring].max(initial=0))))
+    for start in range(0, len(row), step):
+        here = slice(start, start + step)
+        age_s, value, _ = memory.rings.windows(
+            ring[here], gauge.measure.reach_s, heard.observed_at[here] + 1
+        )
+        told = measured(gauge.measure, age_s, value)
+        stirs = memory.gauged[row[here]] | stirring(told, *gauge.calm)
+        for nth in np.flatnonzero(stirs).tolist():
+            at = start + nth
+            moment = Moment(int(heard.observed_at[at]), float(told[nth]), bool(offline[at]))
+            walk.take_measured(int(row[at]), gauge, moment, bool(stood_late[row[at]]))
+            memory.settle(walk.table, int(row[at]))
 
 
 def _kept_offline(readings: Readings) -> Bools:

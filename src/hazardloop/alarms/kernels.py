@@ -25,12 +25,13 @@ def usable(value: Floats, quality: Flags) -> Bools:
     return good & np.isfinite(value)
 
 
-def stirring(value: Floats, calm_low: Floats, calm_high: Floats) -> Bools:
+def stirring(value: Floats, calm_low: Floats | float, calm_high: Floats | float) -> Bools:
     """Which readings may change what is remembered of their point.
 
     Args:
         value: (n,) in each point's unit, finite.
-        calm_low: (n,) same unit; -inf = nothing below it matters; +inf = every reading may matter.
+        calm_low: (n,) or one for all, same unit; -inf = nothing below it matters; +inf = every
+            reading may matter.
         calm_high: (n,) same unit.
     Returns: (n,); False is a promise, True a suspicion.
     """

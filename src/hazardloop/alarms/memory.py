@@ -1,8 +1,8 @@
 """What the rules remember between batches, and how it survives a restart or a change of rules."""
 
 import heapq
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from hazardloop.alarms.alarm import Tier
 from hazardloop.alarms.kernels import calm_band, next_due
+from hazardloop.alarms.rings import Rings, empty_rings, take_over
 from hazardloop.alarms.rule_table import RuleTable
 from hazardloop.alarms.watch import Signal, Standing, Watch, signal_at_rest
 from hazardloop.devices.readings import NEVER, Bools, Floats, Rows, Times
@@ -94,6 +95,10 @@ class Memory:
     """Points with an alarm for silence."""
     silent_open: Bools
     """(m,) over the silences of the table: an alarm stands."""
+    gauged: Bools
+    """Points where some rule that compares what is worked out of readings is not at rest."""
+    rings: Rings
+    """The readings lately of the points whose rules look back."""
     silent_after: int = NEVER
     """Until then (us) no further point can have been silent for too long: nobody need look."""
     signals: dict[tuple[int, int], Signal] = field(default_factory=dict)
@@ -117,6 +122,18 @@ class Memory:
     def settle(self, table: RuleTable, row: int) -> None:
         """Bring the calm band of `row` and the list of ends of delays up to date."""
         watched = [(watch, self.signals.get((row, watch.rule))) for watch in table.watches(row)]
+        self._settle(row, watched)
+        self.calm_low[row], self.calm_high[row] = calm_band(watched)
+        if gauges := table.gauges(row):
+            measured = [
+                (watch, self.signals.get((row, watch.rule)))
+                for gauge in gauges
+                for watch in gauge.watches
+            ]
+            self._settle(row, measured)
+            self.gauged[row] = any((row, watch.rule) in self.signals for watch, _ in measured)
+
+    def _settle(self, row: int, watched: Sequence[tuple[Watch, Signal | None]]) -> None:
         for watch, signal in watched:
             if signal is None:
                 continue
@@ -126,7 +143,6 @@ class Memory:
                 if due_us != signal.due_us:
                     heapq.heappush(self.due, (due_us, row, watch.rule))
                 signal.due_us = due_us
-        self.calm_low[row], self.calm_high[row] = calm_band(watched)
 
 
 def is_active(table: RuleTable, memory: Memory, rows: Iterable[int], rule_id: str) -> bool:
@@ -155,6 +171,8 @@ def new_memory(table: RuleTable) -> Memory:
         heard_at=np.full(points, NEVER, np.int64),
         missed=np.zeros(points, np.bool_),
         silent_open=np.zeros(len(table.silent_row), np.bool_),
+        gauged=np.zeros(points, np.bool_),
+        rings=empty_rings(table.ringed_row, table.ringed_room, points),
     )
 
 
@@ -164,6 +182,7 @@ def restore(
     open_alarms: Iterable[OpenAlarmRow] = (),
     newest: Heard | None = None,
     found_late: Iterable[OpenAlarmRow] = (),
+    rings: Rings | None = None,
 ) -> Memory:
     """The memory that was, from what was stored of it.
 
@@ -173,8 +192,11 @@ def restore(
         open_alarms: all alarms not cleared.
         newest: what each point said last that was usable.
         found_late: cleared alarms that old data raised, as they ended: these are not found again.
+        rings: of the same table, with the readings lately; None = there are none.
     """
     memory = new_memory(table)
+    if rings is not None:
+        memory.rings = rings
     if newest is not None:
         rows = table.row_of.many(newest.point_id)
         known = rows >= 0
@@ -203,6 +225,7 @@ def carry_over(
     if touched is not None:
         _keep_untouched(old_table, memory, new_table, carried, touched)
     _keep_heard(old_table, memory, new_table, carried, touched)
+    _keep_rings(old_table, memory, new_table, carried)
     cells, alarms, finds = told(old_table, memory)
     _recall(new_table, carried, cells, alarms, finds)
     carried.orphans += memory.orphans
@@ -225,12 +248,25 @@ def _keep_heard(
         getattr(carried, column)[rows] = getattr(memory, column)[old_rows]
 
 
+def _keep_rings(
+    old_table: RuleTable, memory: Memory, new_table: RuleTable, carried: Memory
+) -> None:
+    """Gives `carried` the readings lately of each point, by its id."""
+    old, new = memory.rings, carried.rings
+    old_row = old_table.row_of.many(new_table.point_id[new.row])
+    if np.array_equal(old.room, new.room) and np.array_equal(old.row, old_row):
+        of_row = new.of_row
+        carried.rings = replace(old, row=new.row, of_row=of_row)
+    else:
+        take_over(new, old, old_row)
+
+
 def _keep_untouched(
     old_table: RuleTable, memory: Memory, new_table: RuleTable, carried: Memory, touched: Rows
 ) -> None:
     """Moves to `carried` what `memory` has of rows that stay as they are."""
     length = len(memory.calm_low)
-    for name in (*HEARD, "calm_low", "calm_high"):
+    for name in (*HEARD, "calm_low", "calm_high", "gauged"):
         column = getattr(carried, name)
         here = column[touched]
         column[:length] = getattr(memory, name)
@@ -317,7 +353,11 @@ def cell_row(table: RuleTable, row: int, watch: Watch, signal: Signal, nth: int)
 
 def watch_of(table: RuleTable, row: int, rule: int) -> Watch | None:
     """That rule at that point, if it is watched there."""
-    return next((watch for watch in table.watches(row) if watch.rule == rule), None)
+    found = next((watch for watch in table.watches(row) if watch.rule == rule), None)
+    if found is not None:
+        return found
+    measured = (watch for gauge in table.gauges(row) for watch in gauge.watches)
+    return next((watch for watch in measured if watch.rule == rule), None)
 
 
 def _recall(

@@ -9,6 +9,7 @@ import numpy as np
 
 from hazardloop.alarms.alarm import Direction, Tier
 from hazardloop.alarms.hours import Hours
+from hazardloop.alarms.measure import Measure
 from hazardloop.devices.catalog import Text
 from hazardloop.devices.readings import Floats
 
@@ -22,6 +23,12 @@ class RuleKind(StrEnum):
     THRESHOLD = "threshold"
     STATE = "state"
     STALE = "stale"
+    RATE_OF_CHANGE = "rate_of_change"
+    DEVIATION = "deviation"
+    AGGREGATE = "aggregate"
+    FREQUENCY = "frequency"
+    TIME_TO_LIMIT = "time_to_limit"
+    STUCK = "stuck"
 
 
 class Match(StrEnum):
@@ -111,7 +118,18 @@ class Silence:
         return np.maximum(self.after_intervals * interval_s, self.min_s)
 
 
-Condition: TypeAlias = Threshold | State | Bits | Silence
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What a measure makes of the readings lately, at or beyond a limit."""
+
+    measure: Measure
+    threshold: Threshold
+    """In `unit`; its `of` scales `measure.at`, not the limits."""
+    unit: str
+    """UCUM."""
+
+
+Condition: TypeAlias = Threshold | State | Bits | Silence | Derived
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """The forms of a rule in a file, one per kind: what may be written, what it must obey."""
 
+import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -137,16 +138,12 @@ class RuleForm(BaseModel, ABC):
         return self
 
 
-class ThresholdForm(RuleForm):
-    """`high` or `low` limits by tier; `of` makes them parts of a tag of the device."""
+class LimitsForm(RuleForm, ABC):
+    """`high` or `low` limits by tier."""
 
     high: Annotated[dict[TierName, float], Field(min_length=1)] | None = None
     low: Annotated[dict[TierName, float], Field(min_length=1)] | None = None
     deadband: Annotated[float, Field(ge=0)] = 0.0
-    deadband_percent: Annotated[float, Field(gt=0, lt=100)] | None = None
-    """Of the span of the quantity, or of `of`."""
-    of: str | None = None
-    default_of: Annotated[float, Field(gt=0)] | None = None
 
     def tiers(self) -> set[Tier]:
         """All tiers that it names."""
@@ -157,18 +154,56 @@ class ThresholdForm(RuleForm):
         return {TIER_BY_NAME[name]: limit for name, limit in (self.high or self.low or {}).items()}
 
     @model_validator(mode="after")
-    def _limits_worsen(self) -> "ThresholdForm":
+    def _limits_worsen(self) -> "LimitsForm":
         if (self.high is None) == (self.low is None):
             raise ValueError("either high or low is needed; for both sides write two rules")
-        if self.default_of is not None and self.of is None:
-            raise ValueError("default_of stands in for a missing tag: name the tag in 'of'")
-        if self.deadband and self.deadband_percent is not None:
-            raise ValueError("deadband and deadband_percent say the same: write one of them")
         limits = [limit for _, limit in sorted(self.limits().items())]
         if limits != sorted(set(limits), reverse=self.high is None):
             order = "rise" if self.high else "fall"
             raise ValueError(f"limits must {order} from blue to red, found {limits}")
         return self
+
+
+class ThresholdForm(LimitsForm):
+    """Limits of a value; `of` makes them parts of a tag of the device."""
+
+    deadband_percent: Annotated[float, Field(gt=0, lt=100)] | None = None
+    """Of the span of the quantity, or of `of`."""
+    of: str | None = None
+    default_of: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _says_it_once(self) -> "ThresholdForm":
+        if self.default_of is not None and self.of is None:
+            raise ValueError("default_of stands in for a missing tag: name the tag in 'of'")
+        if self.deadband and self.deadband_percent is not None:
+            raise ValueError("deadband and deadband_percent say the same: write one of them")
+        return self
+
+
+def misfits_of_limits(
+    form: LimitsForm, span: tuple[float, float, str], what: str, deadband: float | None = None
+) -> Iterable[tuple[str, str]]:
+    """What of its limits cannot be: (field, why).
+
+    Args:
+        form: whose.
+        span: the least and the most that what is compared can be, and its unit.
+        what: is compared, in words.
+        deadband: in the unit; None: as it is written.
+    """
+    low, high, unit = span
+    side, limits = "high" if form.high else "low", sorted(form.limits().values())
+    for limit in form.limits().values():
+        if not low <= limit <= high:
+            yield side, f"limit {limit:g} outside {low:g}..{high:g} {unit}: {what} never reaches it"
+    field = "deadband" if deadband is None else "deadband_percent"
+    deadband = form.deadband if deadband is None else deadband
+    band = limits[0] - low if form.high else high - limits[-1]
+    for one, next_one in itertools.pairwise(limits):
+        band = min(band, next_one - one)
+    if deadband and deadband >= band:
+        yield field, f"{field}: {deadband:g} is no narrower than the band of {band:g} it lies in"
 
 
 class StateForm(RuleForm):
@@ -226,4 +261,4 @@ FORMS: Final[Mapping[str, type[RuleForm]]] = {
     "state": StateForm,
     "stale": StaleForm,
 }
-"""Kinds of rule by name; a kind that is not here is refused."""
+"""Kinds of rule that look at one reading, or at none, by name."""

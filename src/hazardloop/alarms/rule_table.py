@@ -16,7 +16,19 @@ import numpy.typing as npt
 from hazardloop.alarms.alarm import Direction, Tier
 from hazardloop.alarms.hours import LOCAL_TZ
 from hazardloop.alarms.kernels import calm_band, span_not_entered
-from hazardloop.alarms.rule import Bits, Match, Rule, Silence, State, TagTest, Threshold
+from hazardloop.alarms.measure import Measure
+from hazardloop.alarms.rings import room_for
+from hazardloop.alarms.rule import (
+    Bits,
+    Condition,
+    Derived,
+    Match,
+    Rule,
+    Silence,
+    State,
+    TagTest,
+    Threshold,
+)
 from hazardloop.alarms.watch import Limit, Watch
 from hazardloop.devices.readings import Floats, Rows, Tiers, Times
 from hazardloop.devices.registry import Registry, RowOf
@@ -39,14 +51,31 @@ class PointFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Gauge:
+    """One measure at a point, and what watches what it says."""
+
+    measure: Measure
+    watches: tuple[Watch, ...]
+    calm: tuple[float, float]
+    """At rest nothing changes while it is above the first and below the second."""
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """What watches the points of one likeness."""
 
     watches: tuple[Watch, ...]
+    """Of the values themselves."""
     silences: tuple[tuple[int, Tier], ...]
     """Rules that watch for silence, each with the tier of its alarm."""
     calm: tuple[float, float]
     """A point at rest stays so while its value is above the first and below the second."""
+    gauges: tuple[Gauge, ...] = ()
+
+    @property
+    def reach_s(self) -> float:
+        """How far back its gauges look, in seconds."""
+        return max((gauge.measure.reach_s for gauge in self.gauges), default=0.0)
 
 
 NOTHING: Final = Profile((), (), (-math.inf, math.inf))
@@ -85,6 +114,10 @@ class RuleTable:
     point_id: Rows
     registered_at: Times
     row_of: RowOf
+    ringed_row: Rows
+    """(r,) points whose rules look back, ascending."""
+    ringed_room: Rows
+    """(r,) readings that are kept of each."""
     silent_row: Rows
     """(m,) points watched for silence, one element per rule and point, by row, then rule."""
     silent_rule: Rows
@@ -99,6 +132,14 @@ class RuleTable:
     def watches(self, row: int) -> tuple[Watch, ...]:
         """The rules that compare values at this point."""
         return self.profiles.made[int(self.profile[row])].watches
+
+    def gauges(self, row: int) -> tuple[Gauge, ...]:
+        """What is worked out of the readings of this point, with the rules that compare it."""
+        return self.profiles.made[int(self.profile[row])].gauges
+
+    def reach_s(self, rows: Rows) -> Floats:
+        """(m,) seconds that the rules of these points look back."""
+        return np.array([each.reach_s for each in self.profiles.made])[self.profile[rows]]
 
 
 def compile_rules(
@@ -128,6 +169,8 @@ def compile_rules(
         point_id=nobody,
         registered_at=np.empty(0, np.int64),
         row_of=RowOf(nobody, nobody),
+        ringed_row=nobody,
+        ringed_room=nobody,
         silent_row=nobody,
         silent_rule=nobody,
         silent_tier=np.empty(0, np.uint8),
@@ -148,9 +191,13 @@ def lay_over(table: RuleTable, registry: Registry, rows: Rows) -> RuleTable:
     places, problems = _profiles_at(table, registry, rows)
     bands = np.array([each.calm for each in table.profiles.made])
     silent = _silences(table, registry, rows, places)
+    profile = _laid(table.profile, len(registry), rows, places)
+    ringed = _ringed(table.profiles.made, profile, registry)
     return replace(
         table,
-        profile=_laid(table.profile, len(registry), rows, places),
+        profile=profile,
+        ringed_row=ringed[0],
+        ringed_room=ringed[1],
         calm_low=_laid(table.calm_low, len(registry), rows, bands[places, 0]),
         calm_high=_laid(table.calm_high, len(registry), rows, bands[places, 1]),
         point_id=registry.point_id,
@@ -172,6 +219,16 @@ def _laid(
     longer[: len(column)] = column
     longer[rows] = values
     return longer
+
+
+def _ringed(made: Sequence[Profile], profile: Rows, registry: Registry) -> tuple[Rows, Rows]:
+    """The points whose rules look back, and how many readings are kept of each."""
+    reach_s = np.array([each.reach_s if each.gauges else -1.0 for each in made])
+    if reach_s.max() < 0:
+        return np.empty(0, np.int32), np.empty(0, np.int32)
+    here_s = reach_s[profile]
+    rows = np.flatnonzero(here_s >= 0).astype(np.int32)
+    return rows, room_for(here_s[rows], registry.interval_s[rows])
 
 
 def _asked(
@@ -218,13 +275,26 @@ def _profile(
     table: RuleTable, indices: Sequence[int], facts: PointFacts
 ) -> tuple[Profile, list[str]]:
     rules = table.rules
-    watches, problems = watches_of(rules, indices, facts, table.tz)
+    found, problems = watches_of(rules, indices, facts, table.tz)
+    watches = tuple(watch for watch in found if watch.measure is None)
     silences = tuple(
         (index, rules[index].tier_in(facts.grade, condition.tier))
         for index in indices
         if isinstance(condition := rules[index].condition, Silence) and selects(rules[index], facts)
     )
-    return Profile(watches, silences, calm_band([(watch, None) for watch in watches])), problems
+    calm = calm_band([(watch, None) for watch in watches])
+    return Profile(watches, silences, calm, _gauges(found)), problems
+
+
+def _gauges(watches: Sequence[Watch]) -> tuple[Gauge, ...]:
+    by_measure: dict[Measure, list[Watch]] = {}
+    for watch in watches:
+        if watch.measure is not None:
+            by_measure.setdefault(watch.measure, []).append(watch)
+    return tuple(
+        Gauge(measure, tuple(found), calm_band([(watch, None) for watch in found]))
+        for measure, found in by_measure.items()
+    )
 
 
 def _silences(
@@ -262,9 +332,16 @@ def _tags_asked(rules: Any) -> tuple[str, ...]:
     asked: set[str] = set()
     for rule in rules:
         asked |= {*rule.select.tags, *rule.select.except_tags}
-        if isinstance(rule.condition, Threshold) and rule.condition.of is not None:
-            asked.add(rule.condition.of)
+        if (limits := limits_in(rule.condition)) is not None and limits.of is not None:
+            asked.add(limits.of)
     return tuple(sorted(asked))
+
+
+def limits_in(condition: Condition) -> Threshold | None:
+    """The limits of a condition that has some."""
+    if isinstance(condition, Derived):
+        return condition.threshold
+    return condition if isinstance(condition, Threshold) else None
 
 
 def selects(rule: Rule, facts: PointFacts) -> bool:
@@ -294,8 +371,8 @@ def watches_of(
         if isinstance(rule.condition, Silence) or not selects(rule, facts):
             continue
         scale: float | None = 1.0
-        if isinstance(rule.condition, Threshold) and rule.condition.of is not None:
-            scale, problem = _scale(rule.condition, facts.tags)
+        if (limits := limits_in(rule.condition)) is not None and limits.of is not None:
+            scale, problem = _scale(limits, facts.tags)
             problems += [f"{problem} (rule {rule.rule_id})"] if problem else []
         if scale is not None:
             watches.append(_watch(rule, index, facts.grade, scale, tz))
@@ -321,6 +398,8 @@ def _watch(rule: Rule, index: int, grade: int, scale: float, tz: str) -> Watch:
     condition = rule.condition
     assert not isinstance(condition, Silence)
     bits: Bits | None = None
+    measure: Measure | None = None
+    unit: str | None = None
     if isinstance(condition, State):
         tier = rule.tier_in(grade, condition.tier)
         limits: tuple[Limit, ...] = (Limit(tier, *[condition.equals] * 5),)
@@ -330,6 +409,10 @@ def _watch(rule: Rule, index: int, grade: int, scale: float, tz: str) -> Watch:
         bits, limits = condition, (Limit(tier, float(condition.mask), 1.0, 1.0, 1.0, 1.0),)
         direction = Direction.STATE
     else:
+        if isinstance(condition, Derived):
+            unit = condition.unit
+            measure = replace(condition.measure, at=_tidy(condition.measure.at * scale))
+            condition, scale = condition.threshold, 1.0
         deadband = _tidy(condition.deadband * scale)
         direction = condition.direction
         limits = tuple(
@@ -341,7 +424,7 @@ def _watch(rule: Rule, index: int, grade: int, scale: float, tz: str) -> Watch:
     calm_low, calm_high = max(low for low, _ in spans), min(high for _, high in spans)
     return Watch(
         index, direction, limits, on_delay_us, off_delay_us, calm_low, calm_high,
-        bits, rule.hours, tz,
+        bits, rule.hours, tz, measure, unit,
     )  # fmt: skip
 
 

@@ -1,16 +1,17 @@
 """Rule files to rules: what each watches, its limits, and where its numbers come from."""
 
-import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
 from hazardloop.alarms.alarm import TIER_BY_NAME, Direction
+from hazardloop.alarms.measure_forms import MEASURED_FORMS, MeasuredForm
 from hazardloop.alarms.rule import (
     Condition,
+    Derived,
     PlanItem,
     Rule,
     RuleKind,
@@ -27,6 +28,7 @@ from hazardloop.alarms.rule_forms import (
     StaleForm,
     StateForm,
     ThresholdForm,
+    misfits_of_limits,
 )
 from hazardloop.devices.catalog import Catalog, DeviceKind, Quantity, QuantityType, read_kind
 from hazardloop.devices.marked_yaml import FileRefused, Marked, Problem, problems_of, read_marked
@@ -51,8 +53,14 @@ def _select(form: SelectForm) -> Select:
     )
 
 
-def _condition(form: RuleForm, quantity: Quantity | None) -> Condition:
+ALL_FORMS: Final[Mapping[str, type[RuleForm]]] = {**FORMS, **MEASURED_FORMS}
+"""Kinds of rule by name; a kind that is not here is refused."""
+
+
+def _condition(form: RuleForm, quantity: Quantity | None, interval_s: float) -> Condition:
     match form:
+        case MeasuredForm() if quantity is not None:
+            return form.derived(quantity, interval_s)
         case ThresholdForm():
             limits = form.limits()
             return Threshold(
@@ -86,23 +94,14 @@ def _misfits_of_threshold(form: ThresholdForm, quantity: Quantity) -> Iterable[t
     if quantity.type is not QuantityType.NUMBER:
         yield "quantity", f"{form.quantity} is a {quantity.type}: use kind: state"
         return
-    side, limits = "high" if form.high else "low", sorted(form.limits().values())
-    if form.of is None:
-        span = f"{quantity.low:g}..{quantity.high:g} {quantity.unit}"
-        for limit in form.limits().values():
-            if not quantity.low <= limit <= quantity.high:
-                yield side, f"limit {limit:g} outside {span}: {form.quantity} never reaches it"
-    field = "deadband" if form.deadband_percent is None else "deadband_percent"
-    deadband = _deadband(form, quantity)
-    if math.isinf(deadband):
-        yield field, f"{form.quantity} has no span to take a part of: write deadband in its unit"
+    deadband = None if form.deadband_percent is None else _deadband(form, quantity)
+    if deadband is not None and math.isinf(deadband):
+        why = f"{form.quantity} has no span to take a part of: write deadband in its unit"
+        yield "deadband_percent", why
         return
-    rest = limits[0] - quantity.low if form.high else quantity.high - limits[-1]
-    band = math.inf if form.of is not None else rest
-    for one, next_one in itertools.pairwise(limits):
-        band = min(band, next_one - one)
-    if deadband and deadband >= band:
-        yield field, f"{field}: {deadband:g} is no narrower than the band of {band:g} it lies in"
+    low, high = quantity.low, quantity.high
+    span = (low, high, quantity.unit) if form.of is None else (-math.inf, math.inf, "")
+    yield from misfits_of_limits(form, span, form.quantity, deadband)
 
 
 def _misfits_of_bits(form: StateForm, quantity: Quantity) -> Iterable[tuple[str, str]]:
@@ -115,11 +114,13 @@ def _misfits_of_bits(form: StateForm, quantity: Quantity) -> Iterable[tuple[str,
 
 
 def _misfits(
-    form: RuleForm, quantity: Quantity | None, device_kind: str
+    form: RuleForm, quantity: Quantity | None, kind: DeviceKind
 ) -> Iterable[tuple[str, str]]:
     """What of a rule cannot be, given the quantity that it watches: (field, why)."""
     if quantity is None:
-        yield "quantity", f"{device_kind} has no quantity {form.quantity!r}"
+        yield "quantity", f"{kind.code} has no quantity {form.quantity!r}"
+    elif isinstance(form, MeasuredForm):
+        yield from form.misfits(quantity, kind.expected_interval_s)
     elif isinstance(form, ThresholdForm):
         yield from _misfits_of_threshold(form, quantity)
     elif isinstance(form, StateForm) and form.bits is not None:
@@ -136,9 +137,9 @@ def _read_rule(marked: Marked, kind: DeviceKind | None, catalog: Catalog | None)
     if not isinstance(body, dict):
         raise FileRefused([marked.problem((), f"a rule is a mapping, found {body!r}")])
     what = f"rule {body.get('id', '?')}"
-    form_type = FORMS.get(str(body.get("kind")))
+    form_type = ALL_FORMS.get(str(body.get("kind")))
     if form_type is None:
-        allowed = ", ".join(sorted(FORMS))
+        allowed = ", ".join(sorted(ALL_FORMS))
         message = (
             f"{what}: not a rule kind of this version: {body.get('kind')!r}, allowed: {allowed}"
         )
@@ -158,10 +159,13 @@ def _read_rule(marked: Marked, kind: DeviceKind | None, catalog: Catalog | None)
             message = f"{what}: select.kind: no kind of device {device_kind!r}"
             raise FileRefused([marked.problem(("select",), message)])
     quantity = kind.quantities.get(form.quantity) if kind is not None else None
+    if kind is None and isinstance(form, MeasuredForm):
+        message = f"{what}: {form.kind} is worked out of a quantity: its kind must be known"
+        raise FileRefused([marked.problem(("select",), message)])
     if kind is not None:
         misfits = [
             marked.problem((field,), f"{what}: {why}")
-            for field, why in _misfits(form, quantity, kind.code)
+            for field, why in _misfits(form, quantity, kind)
         ]
         if misfits:
             raise FileRefused(misfits)
@@ -175,7 +179,7 @@ def _read_rule(marked: Marked, kind: DeviceKind | None, catalog: Catalog | None)
         source=form.source,
         confidence=form.confidence,
         select=_select(form.select),
-        condition=_condition(form, quantity),
+        condition=_condition(form, quantity, kind.expected_interval_s if kind else 0.0),
         on_delay_s=form.on_delay_s,
         off_delay_s=form.off_delay_s,
         latch=form.latch,
@@ -264,12 +268,7 @@ def check(text: str, name: str, catalog: Catalog | None = None) -> list[Problem]
 
 def definition_of(rule: Rule) -> dict[str, Any]:
     """A rule as it is stored: JSON values only; equal ones are one version."""
-    condition = {name: _plain(part) for name, part in asdict(rule.condition).items()}
-    if isinstance(rule.condition, Threshold):
-        condition["limits"] = {tier.wire: limit for tier, limit in rule.condition.limits}
-        condition["direction"] = rule.condition.direction.value
-    else:
-        condition["tier"] = rule.condition.tier.wire
+    condition = _condition_said(rule.condition)
     said = asdict(rule)
     said["plan"], said["hours"] = list(said["plan"]), _plain(said["hours"])
     for later in ("latch", "re_alarm_s", "plan", "hours"):
@@ -283,7 +282,21 @@ def definition_of(rule: Rule) -> dict[str, Any]:
     }
 
 
+def _condition_said(condition: Condition) -> dict[str, Any]:
+    if isinstance(condition, Derived):
+        measure = _plain(asdict(condition.measure))
+        kept = {name: each for name, each in measure.items() if each not in (None, False)}
+        return _condition_said(condition.threshold) | {"measure": kept, "unit": condition.unit}
+    said = {name: _plain(part) for name, part in asdict(condition).items()}
+    if isinstance(condition, Threshold):
+        limits = {tier.wire: limit for tier, limit in condition.limits}
+        return said | {"limits": limits, "direction": condition.direction.value}
+    return said | {"tier": condition.tier.wire}
+
+
 def _plain(part: Any) -> Any:
+    if isinstance(part, float) and not math.isfinite(part):
+        return None if math.isnan(part) else str(part)  # JSON has no word for either
     if isinstance(part, Mapping):
         return {name: _plain(inner) for name, inner in part.items()}
     return list(part) if isinstance(part, tuple) else part

@@ -27,14 +27,15 @@ Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
 RAISE_ALARMS: Final = """
     INSERT INTO alarm (alarm_id, enterprise_id, device_id, point_id, rule_id, rule_version,
                        tier, tier_now, value, limit_value, direction, raised_at, cleared_at,
-                       found_late, version, drill, drill_id, latched)
+                       found_late, version, drill, drill_id, value_unit, arithmetic, latched)
     SELECT t.*, coalesce((definition ->> 'latch')::boolean, false)
       FROM unnest(%(alarm_id)s::uuid[], %(enterprise_id)s::int[], %(device_id)s::int[],
                   %(point_id)s::int[], %(rule_id)s::text[], %(rule_version)s::int[],
                   %(tier)s::smallint[], %(tier_now)s::smallint[], %(value)s::float8[],
                   %(limit)s::float8[], %(direction)s::text[], %(raised_at)s::timestamptz[],
                   %(cleared_at)s::timestamptz[], %(found_late)s::bool[], %(changes)s::int[],
-                  %(drill)s::bool[], %(drill_id)s::int[])
+                  %(drill)s::bool[], %(drill_id)s::int[], %(unit)s::text[],
+                  %(arithmetic)s::jsonb[])
            AS t (alarm_id, enterprise_id, device_id, point_id, rule_id, rule_version)
            LEFT JOIN rule_version r ON (r.rule_id, r.version) = (t.rule_id, t.rule_version)
         ON CONFLICT DO NOTHING
@@ -67,14 +68,15 @@ CHANGE_ALARMS: Final = """
        SET tier_now = t.tier_now, tier = greatest(a.tier, t.tier), cleared_at = t.cleared_at,
            value = CASE WHEN t.tier > a.tier THEN t.value ELSE a.value END,
            limit_value = CASE WHEN t.tier > a.tier THEN t.limit_value ELSE a.limit_value END,
+           arithmetic = CASE WHEN t.tier > a.tier THEN t.arithmetic ELSE a.arithmetic END,
            acknowledged_at = CASE WHEN t.tier <= a.tier THEN a.acknowledged_at END,
            acknowledged_by = CASE WHEN t.tier <= a.tier THEN a.acknowledged_by END,
            acknowledge_note = CASE WHEN t.tier <= a.tier THEN a.acknowledge_note END,
            version = a.version + t.changes
       FROM unnest(%(alarm_id)s::uuid[], %(tier)s::smallint[], %(tier_now)s::smallint[],
                   %(value)s::float8[], %(limit)s::float8[], %(cleared_at)s::timestamptz[],
-                  %(changes)s::int[])
-           AS t (alarm_id, tier, tier_now, value, limit_value, cleared_at, changes)
+                  %(changes)s::int[], %(arithmetic)s::jsonb[])
+           AS t (alarm_id, tier, tier_now, value, limit_value, cleared_at, changes, arithmetic)
      WHERE a.alarm_id = t.alarm_id AND a.cleared_at IS NULL
     RETURNING a.alarm_id, a.version - t.changes"""
 
@@ -281,6 +283,9 @@ def _ends(histories: Sequence[Sequence[Change]]) -> dict[str, list[Any]]:
         "tier_now": [int(change.tier) for change in last],
         "value": [change.value for change in worst],
         "limit": [change.limit for change in worst],
+        "arithmetic": [
+            None if change.arithmetic is None else Jsonb(change.arithmetic) for change in worst
+        ],
         "cleared_at": [
             utc(change.changed_at_us) if change.kind is ChangeKind.CLEARED else None
             for change in last
@@ -325,6 +330,7 @@ async def _raise_alarms(
             "found_late": [change.found_late for change in first],
             "drill": [change.drill_id is not None for change in first],
             "drill_id": [change.drill_id for change in first],
+            "unit": [change.unit for change in first],
         },
     )
     return [alarm_id for (alarm_id,) in await cursor.fetchall()]
@@ -405,7 +411,7 @@ def _announcement(
             "device": point.device,
             "kind": point.kind,
             "value": change.value if change.value == change.value else None,
-            "unit": "s" if change.direction == "stale" else point.unit,
+            "unit": "s" if change.direction == "stale" else change.unit or point.unit,
             "limit": change.limit,
             "direction": str(change.direction),
             "rule": change.rule_id,

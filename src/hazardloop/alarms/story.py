@@ -1,11 +1,13 @@
 """The changes of one evaluation, in order: what each signal tells after what it told before."""
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from hazardloop.alarms.alarm import Change, ChangeKind, Direction, Tier, alarm_id_of
 from hazardloop.alarms.memory import OpenAlarmRow
-from hazardloop.alarms.rule import Bits, Rule, Silence, State, Threshold
+from hazardloop.alarms.rule import Bits, Derived, Rule, Silence, State, Threshold
 from hazardloop.alarms.rule_table import US_PER_S, RuleTable
 from hazardloop.alarms.watch import Signal, Standing, Watch, worst_held
 
@@ -19,6 +21,8 @@ class Moment:
     value: float
     late: bool = False
     """It is told from old data."""
+    worked: Callable[[], Mapping[str, Any]] | None = None
+    """Says how the value was worked out of readings; None: it is one reading's."""
 
 
 @dataclass(slots=True)
@@ -49,7 +53,9 @@ class Story:
         alarm = signal.alarm or self._raised(row, rule, moment.at_us, tier)
         limits = {limit.tier: limit.value for limit in watch.limits}
         limit = limits.get(tier or before, math.nan)
-        self._add(row, watch.rule, alarm, (before, tier), limit, watch.direction, moment)
+        self._add(
+            row, watch.rule, alarm, (before, tier), limit, watch.direction, moment, watch.unit
+        )
         late = max(alarm.late, tier) if alarm.late or (moment.late and not before) else Tier.NONE
         signal.alarm = Standing(alarm.alarm_id, alarm.raised_us, tier, late) if tier else None
 
@@ -110,6 +116,7 @@ class Story:
         limit: float,
         direction: Direction,
         moment: Moment,
+        unit: str | None = None,
     ) -> None:
         rule_id, (before, tier) = self.table.rules[index].rule_id, tiers
         # A tick may have raised it at a time that a reading on its way had not reached yet.
@@ -131,6 +138,8 @@ class Story:
             changed_at_us=changed_at_us,
             raised_at_us=alarm.raised_us,
             found_late=moment.late,
+            unit=unit,
+            arithmetic=moment.worked() if moment.worked is not None and tier > before else None,
         )
         self.told.append((not_before_us, rule_id, change))
 
@@ -147,6 +156,8 @@ def _direction(rule: Rule) -> Direction:
     match rule.condition:
         case Threshold():
             return rule.condition.direction
+        case Derived():
+            return rule.condition.threshold.direction
         case State() | Bits():
             return Direction.STATE
         case Silence():

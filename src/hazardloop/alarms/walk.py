@@ -1,13 +1,21 @@
 """Walk: the few readings that may change something, taken one by one through the limits."""
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
 
 from hazardloop.alarms.kernels import let_time_pass, take_value
+from hazardloop.alarms.measure import Measure
+from hazardloop.alarms.measuring import explained, measured
 from hazardloop.alarms.memory import CellRow, LateFind, Memory, cell_row
-from hazardloop.alarms.rule_table import RuleTable
+from hazardloop.alarms.rule_table import Gauge, RuleTable
 from hazardloop.alarms.story import Moment, Story
 from hazardloop.alarms.watch import Signal, Watch, signal_at_rest, worst_entered
+from hazardloop.devices.readings import NEVER, Floats, Times
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +54,71 @@ class Walk:
                 continue
             signal = self._signal(row, watch, signal)
             if signal.pending:
-                self._let_time_pass(row, watch, signal, at_us)
+                self._let_time_pass(row, watch, signal, at_us, self._stood(row))
             take_value(watch, signal, at_us, value)
             self._tell(row, watch, signal, moment)
         self.memory.newest_at[row], self.memory.newest_value[row] = at_us, value
         self.memory.newest_late[row] = backfill
 
+    def take_measured(self, row: int, gauge: Gauge, moment: Moment, stood_late: bool) -> None:
+        """Take what a measure says at a reading that its ring holds; they come in data time.
+
+        Of a reading at which it says nothing (NaN) only the time counts.
+        `stood_late`: the reading before it came as old data.
+        """
+        at_us, measure, says = moment.at_us, gauge.measure, not math.isnan(moment.value)
+        moment = replace(moment, worked=partial(self._worked, row, measure, at_us + 1))
+        for watch in gauge.watches:
+            signal = self.memory.signals.get((row, watch.rule))
+            if signal is None and (not says or watch.calm_low < moment.value < watch.calm_high):
+                continue
+            signal = self._signal(row, watch, signal)
+            if signal.pending:
+                stood = self._stood_measured(row, measure, at_us, stood_late)
+                self._let_time_pass(row, watch, signal, at_us, stood)
+            if says:
+                take_value(watch, signal, at_us, moment.value)
+                self._tell(row, watch, signal, moment)
+
     def end_delays(self, row: int, watch: Watch, signal: Signal, now_us: int) -> None:
         """Let the on-delays of a signal end that end by now."""
         self._signal(row, watch, signal)
-        self._let_time_pass(row, watch, signal, now_us)
+        stood = self._stood(row)
+        if watch.measure is not None:
+            stood = self._stood_measured(row, watch.measure, stood.at_us + 1, stood.late)
+        self._let_time_pass(row, watch, signal, now_us, stood)
 
-    def _let_time_pass(self, row: int, watch: Watch, signal: Signal, until_us: int) -> None:
+    def _let_time_pass(
+        self, row: int, watch: Watch, signal: Signal, until_us: int, stood: Moment
+    ) -> None:
         """What stands until then tells of it, whoever asks: a tick, or the next reading."""
-        stood, late = float(self.memory.newest_value[row]), bool(self.memory.newest_late[row])
         for due_us in let_time_pass(watch, signal, until_us):
-            self._tell(row, watch, signal, Moment(due_us, stood, late))
+            self._tell(row, watch, signal, replace(stood, at_us=due_us))
+
+    def _stood(self, row: int) -> Moment:
+        """What the point said last."""
+        memory = self.memory
+        at_us, value = int(memory.newest_at[row]), float(memory.newest_value[row])
+        return Moment(at_us, value, bool(memory.newest_late[row]))
+
+    def _stood_measured(self, row: int, measure: Measure, before_us: int, late: bool) -> Moment:
+        """What a measure said last at a reading before that instant."""
+        while True:
+            age_s, value, newest = self._window(row, measure, before_us)
+            told = float(measured(measure, age_s, value)[0])
+            if not math.isnan(told) or newest[0] == NEVER:
+                break
+            before_us = int(newest[0])
+        return Moment(int(newest[0]), told, late, partial(self._worked, row, measure, before_us))
+
+    def _worked(self, row: int, measure: Measure, before_us: int) -> dict[str, Any]:
+        age_s, value, newest = self._window(row, measure, before_us)
+        return explained(measure, age_s[0], value[0], int(newest[0]))
+
+    def _window(self, row: int, measure: Measure, before_us: int) -> tuple[Floats, Floats, Times]:
+        rings = self.memory.rings
+        before = np.array([before_us], np.int64)
+        return rings.windows(rings.of_row[[row]], measure.reach_s, before)
 
     def _tell(self, row: int, watch: Watch, signal: Signal, moment: Moment) -> None:
         """What the signal tells now; an alarm of old data that ends is a known find from here."""

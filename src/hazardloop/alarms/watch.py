@@ -5,6 +5,7 @@ from uuid import UUID
 
 from hazardloop.alarms.alarm import Direction, Tier
 from hazardloop.alarms.hours import Hours, opening_from
+from hazardloop.alarms.measure import Measure
 from hazardloop.alarms.rule import Bits
 from hazardloop.devices.readings import NEVER
 
@@ -44,6 +45,10 @@ class Watch:
     hours: Hours | None = None
     tz: str = ""
     """Whose local time `hours` are in."""
+    measure: Measure | None = None
+    """What is compared instead of the value."""
+    unit: str | None = None
+    """Of what is compared; None: the point's."""
 
     def compared(self, value: float) -> float:
         """What the limits are compared with."""

@@ -105,6 +105,18 @@ RECENT: Final = """
             ORDER BY observed_at DESC LIMIT 3) r
      ORDER BY wanted.point_id, r.observed_at"""
 
+LATELY: Final = """
+    SELECT wanted.nth, (extract(epoch FROM r.observed_at) * 1e6)::bigint, r.value
+      FROM unnest(%(points)s::int[], %(since)s::timestamptz[], %(until)s::timestamptz[],
+                  %(most)s::int[])
+           WITH ORDINALITY AS wanted (point_id, since, until, most, nth)
+      CROSS JOIN LATERAL (
+           SELECT observed_at, value FROM reading
+            WHERE point_id = wanted.point_id AND quality & %(bad)s = 0
+              AND observed_at > wanted.since AND observed_at <= wanted.until
+            ORDER BY observed_at DESC LIMIT wanted.most) r
+     ORDER BY wanted.nth, r.observed_at"""
+
 # A worker that was killed before it could acknowledge gets the message again: it is known.
 SET_ASIDE: Final = """
     INSERT INTO dead_letter (received_at, reason, detail, topic, enterprise_id, gateway_id,
@@ -277,6 +289,36 @@ async def recent(connection: Connection, point_ids: Rows) -> Newest:
     """The newest three of a day of each point, leaving out bad and late ones, by rising time."""
     given = {"points": point_ids.tolist(), "unjudged": int(BAD | Quality.LATE)}
     return await _newest(connection, RECENT, given)
+
+
+async def lately(
+    connection: Connection, point_ids: Rows, since: Times, until: Times, most: Rows
+) -> tuple[Rows, Times, Floats]:
+    """The newest usable readings of each point after `since` and no later than `until`.
+
+    Args:
+        connection: whose transaction it is asked in.
+        point_ids: (n,) each once.
+        since: (n,) us.
+        until: (n,) us.
+        most: (n,) readings of each.
+    Returns: (n,) how many were found of each; their times in us and their values, point by point,
+        each by rising time.
+    """
+    given = {
+        "points": point_ids.tolist(),
+        "since": [utc(each) for each in since.tolist()],
+        "until": [utc(each) for each in until.tolist()],
+        "most": most.tolist(),
+        "bad": int(BAD),
+    }
+    async with connection.cursor(binary=True) as cursor:
+        await cursor.execute(LATELY, given)
+        rows = await cursor.fetchall()
+    nth = np.array([row[0] for row in rows], np.int64)
+    at = np.array([row[1] for row in rows], np.int64)
+    value = np.array([row[2] for row in rows], np.float64)
+    return np.bincount(nth - 1, minlength=len(point_ids)).astype(np.int32), at, value
 
 
 async def set_aside(connection: Connection, letters: Sequence[DeadLetter]) -> None:

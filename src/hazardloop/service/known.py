@@ -15,6 +15,7 @@ from hazardloop.alarms.alarm import Change, ChangeKind
 from hazardloop.alarms.drill import Drill
 from hazardloop.alarms.kernels import usable
 from hazardloop.alarms.memory import CellRow, Heard, Memory, OpenAlarmRow, restore, told
+from hazardloop.alarms.rings import Rings, push_all, renumbered
 from hazardloop.alarms.withholding import StandingHold, overtaken
 from hazardloop.devices.readings import NEVER, Bools, Floats, Quality, Readings, Rows, Times
 from hazardloop.ingest import quality
@@ -43,6 +44,8 @@ class Known:
     courses: Courses
     clocks: Floats
     """(gateway_id,) us that each clock is off; NaN = not known."""
+    rings: Rings
+    """As in the memory."""
     cells: dict[Place, CellRow] = field(default_factory=dict)
     alarms: dict[UUID, OpenAlarmRow] = field(default_factory=dict)
     """Those that stand."""
@@ -64,6 +67,7 @@ class Known:
 
     def _hear(self, readings: Readings) -> None:
         heard = readings.take(usable(readings.value, readings.quality))
+        push_all(self.rings, heard.row, heard.observed_at, heard.value)
         row = heard.row.astype(np.intp)
         np.maximum.at(self.heard_at, row, heard.received_at)
         np.maximum.at(self.newest_at, row, heard.observed_at)
@@ -122,6 +126,7 @@ def still(
         signals=signals,
         silences={row: dict(standing) for row, standing in memory.silences.items()},
         finds={place: [*found] for place, found in memory.finds.items()},
+        rings=memory.rings.copy(),
         orphans=[*memory.orphans],
         leftovers=[*memory.leftovers],
     )
@@ -142,6 +147,7 @@ def known_of(site: Site, then: Still, rows: Rows) -> Known:
         memory.heard_at[rows],
         quality.of_rows(then.courses, rows),
         then.clocks,
+        renumbered(memory.rings, rows),
         _by_place(cells + memory.leftovers),
         {alarm.alarm_id: alarm for alarm in alarms + memory.orphans},
         finds,
@@ -153,7 +159,8 @@ def known_of(site: Site, then: Still, rows: Rows) -> Known:
 def recalled(site: Site, known: Known) -> tuple[Memory, Times, Doubts]:
     """The memory, the newest reading of each point and the doubts that a worker goes on with."""
     heard = _heard(site, known)
-    memory = restore(site.table, known.cells.values(), known.alarms.values(), heard, known.finds)
+    stored = (known.cells.values(), known.alarms.values(), heard, known.finds)
+    memory = restore(site.table, *stored, known.rings)
     doubts = Doubts(site.registry, site.catalog)
     doubts.resume(known.courses, known.clocks)
     return memory, known.seen, doubts
@@ -177,7 +184,7 @@ def as_recorded(
     ):
         return None
     late = [alarm for alarm in alarms if alarm.cleared_us is not None]
-    return restore(site.table, cells, standing, _heard(site, memory), late)
+    return restore(site.table, cells, standing, _heard(site, memory), late, memory.rings)
 
 
 def _late(change: Change, before: OpenAlarmRow | None) -> int:

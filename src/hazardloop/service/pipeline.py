@@ -241,6 +241,7 @@ class Worker:
         repeats, fresh = aside.readings.take(stored), aside.readings.take(~stored)
         again = self._told_again(repeats, aside.batch)
         found = sort_letters(again, aside.batch, self.site.registry, self.quota)
+        evaluation.recollect(self.memory, fresh)
         finds = (find for nth, find in aside.finds if not stored[nth])
         return Work(
             self.site.registry,

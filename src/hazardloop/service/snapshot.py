@@ -18,7 +18,9 @@ import numpy.typing as npt
 from hazardloop.alarms.drill import Drill
 from hazardloop.alarms.hours import LOCAL_TZ
 from hazardloop.alarms.memory import CellRow, OpenAlarmRow
+from hazardloop.alarms.rings import Lately, empty_rings, lately, lay_all
 from hazardloop.alarms.rule import Rule
+from hazardloop.alarms.rule_table import RuleTable
 from hazardloop.alarms.rules import catalogue_rules, definition_of
 from hazardloop.alarms.withholding import StandingHold
 from hazardloop.devices.catalog import Catalog
@@ -32,7 +34,7 @@ from hazardloop.service.site import Site, site_of
 
 Some = TypeVar("Some")
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 AT_ONCE: Final = 2_000
 """Devices, limits or alarms in a frame: some milliseconds of work."""
 
@@ -52,6 +54,9 @@ KNOWN_COLUMNS: Final[Mapping[str, str]] = {
     "heard_at": "<i8",
     "clocks": "<f8",
 }
+LATELY_COLUMNS: Final[Mapping[str, str]] = {
+    "ring": "<i4", "count": "<i4", "at": "<i8", "value": "<f8",
+}  # fmt: skip
 COURSE_COLUMNS: Final = tuple(each.name for each in fields(Courses))
 
 
@@ -128,6 +133,9 @@ def frames_of(site: Site, then: Still, saved_us: int) -> Iterator[bytes]:
         yield _bytes(getattr(known, name), kind)
     for name in COURSE_COLUMNS:
         yield _bytes(getattr(known.courses, name), "<f8")
+    kept = lately(known.rings, np.arange(len(known.rings), dtype=np.int32))
+    for name, kind in LATELY_COLUMNS.items():
+        yield _bytes(getattr(kept, name), kind)
     for found in (list(known.cells.values()), list(known.alarms.values()), known.finds):
         for each in _parts(found):
             yield encode(each)
@@ -143,7 +151,7 @@ def snapshot_of(frames: Iterator[bytes], catalog: Catalog, tz: str = LOCAL_TZ) -
         site = site_of(
             catalog, rules, {r: version for r, (version, _) in head.rules.items()}, registry, tz
         )
-        return Snapshot(site, _known(head, frames), head.saved_us)
+        return Snapshot(site, _known(head, frames, site.table), head.saved_us)
     except (msgspec.MsgspecError, ValueError) as error:
         raise SnapshotUnusable(f"the snapshot is not understood: {error}") from error
 
@@ -212,14 +220,17 @@ def _point(
     )
 
 
-def _known(head: _Head, frames: Iterator[bytes]) -> Known:
+def _known(head: _Head, frames: Iterator[bytes], table: RuleTable) -> Known:
     columns = {name: _column(frames, kind) for name, kind in KNOWN_COLUMNS.items()}
     courses = Courses(*(_column(frames, "<f8") for _ in COURSE_COLUMNS))
+    rings = empty_rings(table.ringed_row, table.ringed_room, len(table.point_id))
+    lay_all(rings, Lately(*(_column(frames, kind) for kind in LATELY_COLUMNS.values())))
     cells = _list(frames, head.cells, list[CellRow])
     alarms = _list(frames, head.alarms, list[OpenAlarmRow])
     return Known(
         **columns,
         courses=courses,
+        rings=rings,
         cells={(cell.rule_id, cell.point_id, cell.tier): cell for cell in cells},
         alarms={alarm.alarm_id: alarm for alarm in alarms},
         finds=_list(frames, head.finds, list[OpenAlarmRow]),

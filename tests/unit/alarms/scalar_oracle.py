@@ -5,7 +5,7 @@ stream is what evaluation must say, however the stream was cut.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 NO_TIME = None
@@ -25,6 +25,8 @@ class OracleRule:
     off_delay_us: int = 0
     opens_s: int | None = None  # seconds after midnight, eight hours east of Greenwich, each day
     closes_s: int = 0
+    measure: Callable[[Sequence[tuple[int, float]]], float | None] | None = None
+    """Of all readings of the point up to one, by rising time; None: it says nothing."""
 
     def looks(self, at: int) -> bool:
         return self.opens_s is None or self.next_opening(at) == at
@@ -104,6 +106,7 @@ class Oracle:
         self.rules = list(rules)
         self.registered_at = registered_at
         self.newest: dict[int, tuple[int, float, bool]] = {}
+        self.history: dict[int, dict[int, float]] = {}
         self.heard: dict[int, int] = {}
         self.changes: list[OracleChange] = []
         self.signals = {
@@ -145,20 +148,40 @@ class Oracle:
                 last = max(self.heard.get(point, 0), self.registered_at[point])
                 self._tell(rule, signal, 0, (received - last) / 1_000_000, received, backfill)
 
+    def _said(self, rule: OracleRule, at: int) -> float | None:
+        """What a measure says at a reading; late ones are in their place from when they came."""
+        assert rule.measure is not None
+        known = self.history[rule.point]
+        return rule.measure([(each, known[each]) for each in sorted(known) if each <= at])
+
+    def _stood(self, rule: OracleRule) -> float:
+        """What the rule compared last, of what has been taken so far."""
+        if rule.measure is None:
+            return self.newest[rule.point][1]
+        newest = self.newest[rule.point][0]
+        times = [at for at in sorted(self.history[rule.point], reverse=True) if at <= newest]
+        said = (self._said(rule, at) for at in times)
+        return next(each for each in said if each is not None)
+
     def _take(self, point: int, at: int, value: float, backfill: bool) -> None:
+        self.history.setdefault(point, {})[at] = value
         late = point in self.newest and at < self.newest[point][0]
         for rule in self.rules:
             if rule.point != point or rule.direction == "stale":
                 continue
             signal = self.signals[rule.name, point]
             if late:
-                self._take_late(rule, signal, at, value)
+                if rule.measure is None:
+                    self._take_late(rule, signal, at, value)
                 continue
             if point in self.newest:
                 self._let_delays_end(rule, signal, at)
+            compared = value if rule.measure is None else self._said(rule, at)
+            if compared is None:
+                continue
             for tier in rule.limits:
-                self._move(rule, signal, tier, at, value)
-            self._tell(rule, signal, self._worst(signal), value, at, backfill)
+                self._move(rule, signal, tier, at, compared)
+            self._tell(rule, signal, self._worst(signal), compared, at, backfill)
         if not late:
             self.newest[point] = at, value, backfill
 
@@ -184,7 +207,7 @@ class Oracle:
 
     def _let_delays_end(self, rule: OracleRule, signal: _Signal, until: int) -> None:
         """What stands tells: late if it came as old data."""
-        _, stood, late = self.newest[rule.point]
+        late = self.newest[rule.point][2]
         ends = {
             since + rule.on_delay_us
             for tier, since in signal.since.items()
@@ -197,7 +220,7 @@ class Oracle:
                 running = since is not NO_TIME and not signal.holds[tier]
                 if running and since + rule.on_delay_us == end:
                     signal.holds[tier], signal.since[tier] = True, NO_TIME
-            self._tell(rule, signal, self._worst(signal), stood, end, late)
+            self._tell(rule, signal, self._worst(signal), self._stood(rule), end, late)
 
     def _take_late(self, rule: OracleRule, signal: _Signal, at: int, value: float) -> None:
         entered = [tier for tier in rule.limits if rule.enters(tier, value)]

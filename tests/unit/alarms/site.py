@@ -11,6 +11,7 @@ from hazardloop.alarms.hours import Hours
 from hazardloop.alarms.rule import (
     Bits,
     Condition,
+    Derived,
     Rule,
     RuleKind,
     Select,
@@ -80,6 +81,7 @@ def rule(
         State: RuleKind.STATE,
         Bits: RuleKind.STATE,
         Silence: RuleKind.STALE,
+        Derived: RuleKind.AGGREGATE,
     }
     words = Text("测试", "test")
     return Rule(

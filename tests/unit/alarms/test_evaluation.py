@@ -22,6 +22,7 @@ from hazardloop.alarms.memory import (
     new_memory,
     restore,
 )
+from hazardloop.alarms.rings import Rings
 from hazardloop.alarms.rule import Bits, Match, Silence, State
 from hazardloop.alarms.rule_table import US_PER_S, RuleTable, compile_rules, lay_over
 from hazardloop.devices.drafting import Draft
@@ -75,6 +76,7 @@ def oracle() -> Oracle:
 class Store:
     """What a database would hold, and the memory that comes of it after a crash."""
 
+    table: RuleTable = field(default_factory=lambda: TABLE)
     cells: dict[tuple[str, int, int], CellRow] = field(default_factory=dict)
     alarms: dict[object, OpenAlarmRow] = field(default_factory=dict)
     newest: dict[int, tuple[int, float, bool]] = field(default_factory=dict)
@@ -127,15 +129,16 @@ class Store:
             )
             self.heard[point_id] = max(self.heard.get(point_id, 0), int(received))
 
-    def memory(self) -> Memory:
+    def memory(self, rings: Rings | None = None) -> Memory:
         return restore(
-            TABLE,
+            self.table,
             self.cells.values(),
             [each for each in self.alarms.values() if each.cleared_us is None],
             last(
                 [(each, at, self.heard[each], *said) for each, (at, *said) in self.newest.items()]
             ),
             [each for each in self.alarms.values() if each.cleared_us is not None and each.late],
+            rings,
         )
 
 

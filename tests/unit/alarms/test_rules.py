@@ -45,10 +45,12 @@ rules:
     [
         pytest.param("kind: threshold", "kind: voting", 3,
                      "rule plant.lel: not a rule kind of this version: 'voting', "
-                     "allowed: stale, state, threshold", id="a rule kind that is not there"),
+                     "allowed: aggregate, deviation, frequency, rate_of_change, stale, state, "
+                     "stuck, threshold, time_to_limit", id="a rule kind that is not there"),
         pytest.param("    kind: threshold\n", "", 2,
                      "rule plant.lel: not a rule kind of this version: None, "
-                     "allowed: stale, state, threshold", id="no rule kind"),
+                     "allowed: aggregate, deviation, frequency, rate_of_change, stale, state, "
+                     "stuck, threshold, time_to_limit", id="no rule kind"),
         pytest.param("deadband: 2", "dead_band: 2", 8,
                      "rule plant.lel: dead_band: there is no such field", id="an unknown field"),
         pytest.param("deadband: 2", "deadband: -2", 8,
@@ -154,6 +156,82 @@ def test_bits_that_cannot_be_are_refused(old: str, new: str, line: int, message:
     assert check(BITS, "plant.yaml", CATALOG) == []
     problems = check(BITS.replace(old, new, 1), "plant.yaml", CATALOG)
     assert [(problem.line, problem.message) for problem in problems] == [(line, message)]
+
+
+def looking_back(kind: str, quantity: str, more: str) -> str:
+    return (
+        FILE.replace("kind: threshold", f"kind: {kind}")
+        .replace("quantity: lel", f"quantity: {quantity}")
+        .replace("high: {yellow: 20, orange: 40}", more)
+        .replace("    deadband: 2\n", "")
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "quantity", "more", "messages"),
+    [
+        pytest.param("rate_of_change", "lel", "high: {yellow: 5}",
+                     ["over_s: it is needed and missing"], id="no window"),
+        pytest.param("rate_of_change", "lel", "high: {yellow: 5}\n    over_s: 60",
+                     ["over_s: 60 s hold 2 readings at one each 30 s, min_readings is 6"],
+                     id="a window too short for its readings"),
+        pytest.param("aggregate", "lel", "high: {yellow: 5}\n    take: mean\n    over_s: 604800",
+                     ["over_s: 604800 s at one reading each 30 s are 20160 readings, at most 4096 "
+                      "are kept"], id="a window that does not fit"),
+        pytest.param("aggregate", "lel", "high: {yellow: 500}\n    take: max\n    over_s: 600",
+                     ["limit 500 outside -5..110 %{LEL}: what is worked out of it never reaches "
+                      "it"],
+                     id="a mean beyond the range"),
+        pytest.param("aggregate", "lel",
+                     "high: {yellow: 11}\n    take: time_above\n    over_s: 600\n    above: 9",
+                     ["limit 11 outside 0..10 min: what is worked out of it never reaches it"],
+                     id="a time longer than its window"),
+        pytest.param("aggregate", "lel", "high: {yellow: 1}\n    take: percentile\n    over_s: 600",
+                     ["percentile goes with take: percentile, and only with it"],
+                     id="a percentile of nothing"),
+        pytest.param("deviation", "lel", "low: {yellow: 1}\n    from: 3.0\n    either_side: true",
+                     ["either_side: how far it lies off has a high limit"], id="a low size"),
+        pytest.param("deviation", "lel", "high: {yellow: 1}\n    from: mode\n    over_s: 600",
+                     ["from.literal['median','mean']: found 'mode', input should be 'median' or "
+                      "'mean'", "from.float: found 'mode', input should be a valid number"],
+                     id="from what is not known"),
+        pytest.param("deviation", "fault", "high: {yellow: 1}\n    from: 0.0",
+                     ["fault is a boolean: deviation is not for it"], id="of a boolean"),
+        pytest.param("frequency", "lel", "high: {yellow: 3}\n    over_s: 600",
+                     ["one of equals, above and below says what is counted"], id="of nothing"),
+        pytest.param("frequency", "lel", "low: {yellow: 3}\n    over_s: 600\n    above: 1.0",
+                     ["of what is counted more is worse: write high"], id="seldom"),
+        pytest.param("time_to_limit", "lel",
+                     "low: {yellow: 30}\n    over_s: 600\n    reach: 200",
+                     ["reach: 200 outside -5..110 %{LEL}: lel never is there"], id="nowhere"),
+        pytest.param("time_to_limit", "lel", "high: {yellow: 30}\n    over_s: 600\n    reach: 20",
+                     ["the limits are minutes to go, of which less is worse: write low"],
+                     id="a long time to go"),
+        pytest.param("stuck", "fault", "high: {yellow: 30}",
+                     ["state: fault is a boolean: name the one that it may not stand in"],
+                     id="a boolean in any state"),
+        pytest.param("stuck", "lel", "high: {yellow: 30}\n    state: true",
+                     ["state: lel is a number: a number has none"], id="a number in a state"),
+        pytest.param("stuck", "lel", "high: {yellow: 30, red: 60}\n    deadband: 30",
+                     ["deadband: 30 is no narrower than the band of 30 it lies in"],
+                     id="a deadband as wide as its band, too"),
+    ],
+)  # fmt: skip
+def test_a_rule_that_looks_back_and_cannot_be_is_refused(
+    kind: str, quantity: str, more: str, messages: list[str]
+) -> None:
+    problems = check(looking_back(kind, quantity, more), "plant.yaml", CATALOG)
+    assert [each.message for each in problems] == [f"rule plant.lel: {each}" for each in messages]
+
+
+def test_a_measure_is_a_part_of_the_version() -> None:
+    text = looking_back("frequency", "lel", "high: {yellow: 3}\n    over_s: 600\n    above: 9.0")
+    (only,) = load_rules(text, "plant.yaml", CATALOG)
+    definition = definition_of(only)
+    assert json.loads(json.dumps(definition, allow_nan=False)) == definition
+    assert definition["condition"]["limits"] == {"yellow": 3.0}
+    (other,) = load_rules(text.replace("9.0", "8.0"), "plant.yaml", CATALOG)
+    assert definition_of(other) != definition
 
 
 def test_a_deadband_in_percent_is_a_part_of_the_span() -> None:

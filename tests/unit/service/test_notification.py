@@ -6,6 +6,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,16 @@ def flat(language: str) -> dict[str, str]:
         for section, texts in catalogue(language).items()
         for name, text in texts.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("unit", "sign"),
+    [("%{LEL}/min", "%LEL/min"), ("[ppm].min", "ppm·min"), ("Cel/h", "°C/h"), ("m/s", "m/s")],
+)
+def test_what_is_worked_out_of_readings_has_the_unit_that_people_write(
+    unit: str, sign: str
+) -> None:
+    assert Speaker("zh-CN", SHANGHAI).value(replace(GAS, unit=unit)).count(f" {sign}") == 2
 
 
 def test_both_languages_say_the_same_things_with_the_same_values() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hazardloop.alarms import evaluation
 from hazardloop.alarms.memory import Memory, new_memory, told
 from hazardloop.alarms.rules import catalogue_rules
-from hazardloop.devices.catalog import Catalog, read_catalog, shipped_catalog
+from hazardloop.devices.catalog import Catalog, load_catalog, read_catalog, shipped_catalog
 from hazardloop.devices.drafting import Draft, build_registry
 from hazardloop.devices.readings import Quality, Readings, Rows, Times
 from hazardloop.devices.registry import GatewayRecord, PointRecord, Registry
@@ -27,7 +27,29 @@ from hazardloop.service.snapshot import Snapshot, frames_of, snapshot_of
 from hazardloop.service.spooled import pack_work, unpack_work
 from hazardloop.service.work import Work
 
-CATALOG = shipped_catalog()
+CLIMB = """
+  - id: gas_detector.lel.climb
+    kind: rate_of_change
+    quantity: lel
+    name: {zh: 上升, en: Climbs}
+    over_s: 300
+    high: {yellow: 5}
+    min_readings: 4
+    source: test
+    confidence: house
+    guidance: {zh: 查, en: Look}
+"""
+"""A rule that looks back."""
+
+
+def with_climb(text: str) -> str:
+    return text.rstrip() + "\n" + CLIMB
+
+
+GAS = (resources.files("hazardloop") / "catalogue" / "gas_detector.yaml").read_text("utf-8")
+CATALOG = Catalog(
+    {**shipped_catalog().kinds, **load_catalog({"gas_detector.yaml": with_climb(GAS)}).kinds}
+)
 START_US = 1_800_000_000_000_000
 SECOND_US = 1_000_000
 LEVELS = (5.0, 24.9, 25.0, 30.0, 49.0, 50.0, 60.0, 23.5, 10.0, float("nan"))
@@ -117,6 +139,10 @@ def same(one: Life, other: Life) -> None:
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name), name)
     for name in ("at_us", "value", "second", "third", "since_us"):
         np.testing.assert_array_equal(getattr(a.courses, name), getattr(b.courses, name), name)
+    assert len(a.rings) == 2
+    for ring in range(2):
+        for one_column, other_column in zip(a.rings.told(ring), b.rings.told(ring), strict=True):
+            np.testing.assert_array_equal(one_column, other_column)
     stirred = [{c for c in x.cells.values() if not c.at_rest} for x in (a, b)]
     assert stirred[0] == stirred[1]
     assert a.alarms == b.alarms
@@ -251,9 +277,8 @@ def test_an_older_schema_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_rules_that_were_changed_since_need_the_database(file: Path, tmp_path: Path) -> None:
-    shipped = resources.files("hazardloop") / "catalogue" / "gas_detector.yaml"
     changed = tmp_path / "gas_detector.yaml"
-    changed.write_text(shipped.read_text().replace("deadband: 2", "deadband: 3"))
+    changed.write_text(with_climb(GAS).replace("deadband: 2", "deadband: 3"))
     theirs = Catalog({**CATALOG.kinds, **read_catalog([changed]).kinds})
     with pytest.raises(SnapshotUnusable, match=r"rule \S*lel.high was changed since"):
         snapshot_of(snapshot_file.read(file), theirs)

@@ -203,6 +203,9 @@ class Alarm(AlarmLine):
     model_config = ConfigDict(
         json_schema_extra={"examples": [EXAMPLE | {"episodes": [EPISODE_EXAMPLE]}]}
     )
+    arithmetic: dict[str, Any] | None = Field(
+        description="How the value was worked out of readings; null: it is one reading's."
+    )
     episodes: list[Episode]
 
 
@@ -210,7 +213,8 @@ SELECT: Final = f"""
     SELECT a.*, {BACK_UNSEEN} AS back_unseen, hold.kind AS hold_kind,
            hold.granted_by AS hold_by, hold.reason AS hold_reason, hold.until AS hold_until,
            e.code AS enterprise, e.name AS enterprise_name, x.code AS device,
-           x.name AS device_name, x.kind, x.location, p.quantity, p.unit,
+           x.name AS device_name, x.kind, x.location, p.quantity,
+           coalesce(a.value_unit, p.unit) AS unit,
            h.hazard_unit_id, h.code AS hazard_unit, h.name AS hazard_unit_name,
            c.case_id, c.stage, c.revision, c.stage_due_at, r.definition
       FROM alarm a JOIN point p USING (point_id) JOIN device x ON x.device_id = a.device_id

@@ -253,4 +253,5 @@ async def alarm_by_id(conn: Connection, alarm_id: UUID, account: Account, now: d
         raise Problem("not_found", f"no alarm {alarm_id} is known here")
     episodes = await fetch(conn, EPISODES, {"id": alarm_id})
     line = alarm_line(row, account, now)
-    return Alarm(**dict(line), episodes=[episode(one) for one in episodes])
+    arithmetic = row["arithmetic"]
+    return Alarm(**dict(line), arithmetic=arithmetic, episodes=[episode(one) for one in episodes])

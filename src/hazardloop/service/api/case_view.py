@@ -35,7 +35,7 @@ FACTS: Final = """
            x.code || '.' || p.quantity AS point, x.kind, x.location, a.tier_now, a.rule_id AS rule,
            coalesce(r.definition -> 'name', '{}') AS name, nullif(a.value, 'NaN') AS value,
            a.limit_value AS "limit", a.direction,
-           CASE a.direction WHEN 'stale' THEN 's' ELSE p.unit END AS unit,
+           CASE a.direction WHEN 'stale' THEN 's' ELSE coalesce(a.value_unit, p.unit) END AS unit,
            a.raised_at, a.cleared_at, a.found_late, a.drill
       FROM disposal_case c JOIN alarm a USING (alarm_id)
            JOIN enterprise e ON e.enterprise_id = c.enterprise_id

@@ -209,7 +209,8 @@ FACTS: Final = """
            coalesce(r.definition -> 'name', '{}') AS rule_name,
            coalesce(nullif(r.definition -> 'guidance', 'null'), '{}') AS guidance,
            nullif(a.value, 'NaN') AS value, a.limit_value AS "limit",
-           coalesce(p.unit, '') AS unit, coalesce(a.direction, '') AS direction, a.raised_at,
+           coalesce(a.value_unit, p.unit, '') AS unit,
+           coalesce(a.direction, '') AS direction, a.raised_at,
            coalesce(a.drill, false) AS drill, coalesce(a.found_late, false) AS found_late
       FROM notice_in_message i JOIN notice n USING (notice_id)
            LEFT JOIN alarm a ON a.alarm_id = n.alarm_id

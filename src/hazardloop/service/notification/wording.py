@@ -19,6 +19,8 @@ FOR_PROGRAMS: Final = 500
 """Notices of one message that a webhook gets; some 200 kB."""
 SIGNS: Final = {"Cel": "°C", "[ppm]": "ppm", "%{LEL}": "%LEL", "1": ""}
 """How units are written for people, where it is not UCUM's way."""
+TIMES: Final = ("s", "min", "h")
+"""Units of time that slopes and doses are counted in."""
 RULE_LANGUAGE: Final = {"zh-CN": "zh", "en": "en"}
 """Rules name their languages shorter."""
 
@@ -156,7 +158,16 @@ class Speaker:
 
 
 def _measured(number: float, facts: Facts) -> str:
-    return f"{number:.6g} {SIGNS.get(facts.unit, facts.unit)}".strip()
+    return f"{number:.6g} {_sign(facts.unit)}".strip()
+
+
+def _sign(unit: str) -> str:
+    """As people write it: of a slope and of a dose, whatever they are taken of."""
+    for between, sign in (("/", "/"), (".", "·")):
+        of, found, time = unit.rpartition(between)
+        if found and time in TIMES:
+            return f"{SIGNS.get(of, of)}{sign}{time}"
+    return SIGNS.get(unit, unit)
 
 
 def envelope_of(notices: Sequence[Facts], speaker: Speaker, key: str, link: str | None) -> Envelope:

@@ -1,0 +1,75 @@
+"""The examples of docs/rules.md: a rule, readings, and the alarm that they give."""
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import resources
+from typing import Any, Final
+
+import yaml
+
+from hazardloop.devices.catalog import Catalog, load_catalog, shipped_catalog
+from tests.worlds import REPOSITORY
+
+FOUND: Final = re.compile(r"```yaml\n(.*?)\n```\n```json\n(.*?)\n```", re.DOTALL)
+START: Final = datetime.fromisoformat("2026-11-20T12:00:00+08:00")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One of them."""
+
+    text: str
+    """The file, as it stands on the page."""
+    device: str
+    quantity: str
+    kind: str
+    """Of device."""
+    rule: dict[str, Any]
+    said: tuple[tuple[int, float], ...]
+    """Milliseconds and value."""
+    alarm: dict[str, Any]
+
+    def at(self, start_ms: int) -> list[tuple[int, float]]:
+        """The readings with the last of them then."""
+        return [(start_ms + at - self.said[-1][0], value) for at, value in self.said]
+
+
+def examples() -> dict[str, Example]:
+    """By rule."""
+    page = (REPOSITORY / "docs" / "rules.md").read_text(encoding="utf-8")
+    return {each.rule["id"]: each for each in (_example(*found) for found in FOUND.findall(page))}
+
+
+def _example(text: str, told: str) -> Example:
+    file, given = yaml.safe_load(text), json.loads(told)
+    (rule,) = file["rules"]
+    device, quantity = given["point"].split(".")
+    start = datetime.fromisoformat(given["from"]) if "from" in given else START
+    said = tuple(
+        (round(start.timestamp() * 1000) + nth * 1000 * given["every_s"], float(value))
+        for nth, value in enumerate(given["values"])
+    )
+    kind = file["kind"] if "kind" in file else rule["select"]["kind"]
+    return Example(text, device, quantity, kind, rule, said, given["alarm"])
+
+
+def kind_files() -> dict[str, str]:
+    """The kinds of device of the examples with the rules of the page for their only rules."""
+    files: dict[str, dict[str, Any]] = {}
+    for each in examples().values():
+        if each.kind not in files:
+            shipped = resources.files("hazardloop") / "catalogue" / f"{each.kind}.yaml"
+            text = shipped.read_text("utf-8") if shipped.is_file() else each.text
+            files[each.kind] = yaml.safe_load(text) | {"rules": []}
+        files[each.kind]["rules"].append(each.rule)
+    return {
+        f"{kind}.yaml": yaml.safe_dump(file, allow_unicode=True, sort_keys=False)
+        for kind, file in files.items()
+    }
+
+
+def catalog() -> Catalog:
+    """The shipped kinds with those of the page."""
+    return Catalog({**shipped_catalog().kinds, **load_catalog(kind_files()).kinds})
