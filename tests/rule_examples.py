@@ -37,9 +37,19 @@ class Example:
 
 
 def examples() -> dict[str, Example]:
-    """By rule."""
-    page = (REPOSITORY / "docs" / "rules.md").read_text(encoding="utf-8")
-    return {each.rule["id"]: each for each in (_example(*found) for found in FOUND.findall(page))}
+    """Those of one point, by rule."""
+    found = (_example(text, told) for text, told in _found() if "points" not in json.loads(told))
+    return {each.rule["id"]: each for each in found}
+
+
+def group_examples() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Those of a group, by rule: the file, and what is said and comes of it."""
+    found = [(text, json.loads(told)) for text, told in _found() if "points" in json.loads(told)]
+    return {yaml.safe_load(text)["rules"][0]["id"]: (text, given) for text, given in found}
+
+
+def _found() -> list[tuple[str, str]]:
+    return FOUND.findall((REPOSITORY / "docs" / "rules.md").read_text(encoding="utf-8"))
 
 
 def _example(text: str, told: str) -> Example:

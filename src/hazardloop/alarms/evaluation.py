@@ -7,6 +7,7 @@ transaction; if that fails, store the same outcome again.
 import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Final
 
 import numpy as np
@@ -18,7 +19,7 @@ from hazardloop.alarms.memory import CellRow, LateFind, Memory, silence_at, watc
 from hazardloop.alarms.rings import push_all, rounds
 from hazardloop.alarms.rule_table import US_PER_S, Gauge, RuleTable
 from hazardloop.alarms.story import Moment, Story
-from hazardloop.alarms.walk import Walk, note_find
+from hazardloop.alarms.walk import Walk, gathered_moment, note_find
 from hazardloop.devices.readings import NEVER, Bools, Quality, Readings
 
 FOREVER: Final = np.iinfo(np.int64).max
@@ -72,6 +73,8 @@ def evaluate(table: RuleTable, memory: Memory, readings: Readings) -> Outcome:
     np.maximum.at(memory.heard_at, row, heard.received_at)
     if len(memory.rings):
         _measure(walk, heard)
+    if len(table.member_row):
+        _gather(walk, heard)
     stirs = stirring(heard.value, memory.calm_low.take(row), memory.calm_high.take(row))
     if stirs.any():
         walked = np.isin(row, row[stirs])
@@ -182,6 +185,34 @@ def _take_gauge(
             memory.settle(walk.table, int(row[at]))
 
 
+def _gather(walk: Walk, heard: Readings) -> None:
+    """Take what is made of groups' last words, at each instant at which a member speaks.
+
+    A late reading is nobody's last word.
+    """
+    table, memory = walk.table, walk.memory
+    here = heard.take(np.isin(heard.row, table.member_row))
+    order = np.lexsort((here.row, here.observed_at))
+    columns = (here.observed_at, here.row, here.value, _kept_offline(here))
+    told = zip(*(column[order].tolist() for column in columns), strict=True)
+    groups = [one for row in np.unique(here.row).tolist() for one in table.gathered[row]]
+    held = memory.held({row for one in groups for row in one.members})
+    for _, said in groupby(told, key=lambda each: each[0]):
+        spoken = [each for each in said if each[1] not in held or held[each[1]][0] <= each[0]]
+        concerned = {
+            (one.watch.rule, one.carrier): one
+            for _, row, _, _ in spoken
+            for one in table.gathered[row]
+        }
+        stood = {
+            key: gathered_moment(one, held) if held.keys() & set(one.members) else None
+            for key, one in concerned.items()
+        }
+        held.update({row: (at_us, value, late) for at_us, row, value, late in spoken})
+        for key in sorted(concerned):
+            walk.take_gathered(concerned[key], held, stood[key])
+
+
 def _kept_offline(readings: Readings) -> Bools:
     """(n,) which the gateway kept while it was offline."""
     kept: Bools = (readings.quality & int(Quality.BACKFILL)) != 0
@@ -222,7 +253,9 @@ def tick(table: RuleTable, memory: Memory, now_us: int, deaf_until_us: int = 0) 
         watch, signal = watch_of(table, row, rule), memory.signals.get((row, rule))
         if watch is None or signal is None:
             continue
-        if memory.newest_late[row]:
+        gathering = table.gathering(row, rule)
+        speaker = row if gathering is None else memory.last_to_speak(gathering.members)
+        if memory.newest_late[speaker]:
             # More that was kept offline may be on its way: the next reading tells, not the clock.
             signal.due_us = NEVER
             continue

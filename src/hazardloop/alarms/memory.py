@@ -1,9 +1,10 @@
 """What the rules remember between batches, and how it survives a restart or a change of rules."""
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -17,6 +18,9 @@ from hazardloop.devices.readings import NEVER, Bools, Floats, Rows, Times
 
 Key = TypeVar("Key")
 Kept = TypeVar("Kept")
+
+Held: TypeAlias = Mapping[int, tuple[int, float, bool]]
+"""By row: when its newest usable reading was (us), its value, whether it came as old data."""
 
 FINDS_KEPT: Final = 32
 """Late finds remembered of one signal; more would be a gateway gone wild."""
@@ -119,6 +123,22 @@ class Memory:
         finds = self.finds.setdefault((row, rule), [])
         finds[:] = [*finds[-FINDS_KEPT + 1 :], find]
 
+    def held(self, rows: Iterable[int]) -> dict[int, tuple[int, float, bool]]:
+        """The last words of these points, of those that had one."""
+        return {
+            row: (
+                int(self.newest_at[row]),
+                float(self.newest_value[row]),
+                bool(self.newest_late[row]),
+            )
+            for row in rows
+            if self.newest_at[row] != NEVER
+        }
+
+    def last_to_speak(self, rows: Sequence[int]) -> int:
+        """Which of these points has the newest reading; the first of several."""
+        return max(rows, key=lambda row: int(self.newest_at[row]))
+
     def settle(self, table: RuleTable, row: int) -> None:
         """Bring the calm band of `row` and the list of ends of delays up to date."""
         watched = [(watch, self.signals.get((row, watch.rule))) for watch in table.watches(row)]
@@ -132,6 +152,9 @@ class Memory:
             ]
             self._settle(row, measured)
             self.gauged[row] = any((row, watch.rule) in self.signals for watch, _ in measured)
+        if carried := table.carried.get(row):
+            watches = [one.watch for one in carried]
+            self._settle(row, [(each, self.signals.get((row, each.rule))) for each in watches])
 
     def _settle(self, row: int, watched: Sequence[tuple[Watch, Signal | None]]) -> None:
         for watch, signal in watched:
@@ -223,6 +246,8 @@ def carry_over(
     """
     carried = new_memory(new_table)
     if touched is not None:
+        touched = np.union1d(touched, _carrying_otherwise(old_table, new_table)).astype(np.int32)
+    if touched is not None:
         _keep_untouched(old_table, memory, new_table, carried, touched)
     _keep_heard(old_table, memory, new_table, carried, touched)
     _keep_rings(old_table, memory, new_table, carried)
@@ -246,6 +271,13 @@ def _keep_heard(
     rows, old_rows = rows[old_rows >= 0], old_rows[old_rows >= 0]
     for column in HEARD:
         getattr(carried, column)[rows] = getattr(memory, column)[old_rows]
+
+
+def _carrying_otherwise(old: RuleTable, new: RuleTable) -> Rows:
+    """Rows whose points carry the alarms of other groups than they did."""
+    rows = old.carried.keys() | new.carried.keys()
+    changed = [row for row in rows if old.carried.get(row) != new.carried.get(row)]
+    return np.array(sorted(changed), np.int32)
 
 
 def _keep_rings(
@@ -357,7 +389,9 @@ def watch_of(table: RuleTable, row: int, rule: int) -> Watch | None:
     if found is not None:
         return found
     measured = (watch for gauge in table.gauges(row) for watch in gauge.watches)
-    return next((watch for watch in measured if watch.rule == rule), None)
+    carried = (one.watch for one in table.carried.get(row, ()))
+    others = itertools.chain(measured, carried)
+    return next((watch for watch in others if watch.rule == rule), None)
 
 
 def _recall(

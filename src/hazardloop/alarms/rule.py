@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from hazardloop.alarms.alarm import Direction, Tier
+from hazardloop.alarms.group import Group
 from hazardloop.alarms.hours import Hours
 from hazardloop.alarms.measure import Measure
 from hazardloop.devices.catalog import Text
@@ -29,6 +30,7 @@ class RuleKind(StrEnum):
     FREQUENCY = "frequency"
     TIME_TO_LIMIT = "time_to_limit"
     STUCK = "stuck"
+    VOTING = "voting"
 
 
 class Match(StrEnum):
@@ -129,7 +131,18 @@ class Derived:
     """UCUM."""
 
 
-Condition: TypeAlias = Threshold | State | Bits | Silence | Derived
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """What is made of the last words of a group of points, at or beyond a limit."""
+
+    group: Group
+    threshold: Threshold
+    """In `unit`."""
+    unit: str
+    """UCUM."""
+
+
+Condition: TypeAlias = Threshold | State | Bits | Silence | Derived | Grouped
 
 
 @dataclass(frozen=True, slots=True)

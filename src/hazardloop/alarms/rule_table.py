@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hazardloop.alarms.alarm import Direction, Tier
+from hazardloop.alarms.group import Group
 from hazardloop.alarms.hours import LOCAL_TZ
 from hazardloop.alarms.kernels import calm_band, span_not_entered
 from hazardloop.alarms.measure import Measure
@@ -22,6 +23,7 @@ from hazardloop.alarms.rule import (
     Bits,
     Condition,
     Derived,
+    Grouped,
     Match,
     Rule,
     Silence,
@@ -71,11 +73,28 @@ class Profile:
     calm: tuple[float, float]
     """A point at rest stays so while its value is above the first and below the second."""
     gauges: tuple[Gauge, ...] = ()
+    groups: tuple[tuple[int, str], ...] = ()
+    """Rules that gather its points, each with the enterprise and tag that its group shares."""
 
     @property
     def reach_s(self) -> float:
         """How far back its gauges look, in seconds."""
         return max((gauge.measure.reach_s for gauge in self.gauges), default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Gathering:
+    """One rule over one group of points."""
+
+    group: Group
+    watch: Watch
+    members: tuple[int, ...]
+    """Their rows; the alarm belongs to the first, that of the point that was registered first."""
+
+    @property
+    def carrier(self) -> int:
+        """Row of the point that its alarm belongs to."""
+        return self.members[0]
 
 
 NOTHING: Final = Profile((), (), (-math.inf, math.inf))
@@ -118,6 +137,12 @@ class RuleTable:
     """(r,) points whose rules look back, ascending."""
     ringed_room: Rows
     """(r,) readings that are kept of each."""
+    carried: Mapping[int, tuple[Gathering, ...]]
+    """By row of the point that their alarms belong to."""
+    gathered: Mapping[int, tuple[Gathering, ...]]
+    """By row of every member."""
+    member_row: Rows
+    """Those rows, ascending."""
     silent_row: Rows
     """(m,) points watched for silence, one element per rule and point, by row, then rule."""
     silent_rule: Rows
@@ -136,6 +161,10 @@ class RuleTable:
     def gauges(self, row: int) -> tuple[Gauge, ...]:
         """What is worked out of the readings of this point, with the rules that compare it."""
         return self.profiles.made[int(self.profile[row])].gauges
+
+    def gathering(self, row: int, rule: int) -> Gathering | None:
+        """The group of that rule whose alarms belong to this point."""
+        return next((one for one in self.carried.get(row, ()) if one.watch.rule == rule), None)
 
     def reach_s(self, rows: Rows) -> Floats:
         """(m,) seconds that the rules of these points look back."""
@@ -171,6 +200,9 @@ def compile_rules(
         row_of=RowOf(nobody, nobody),
         ringed_row=nobody,
         ringed_room=nobody,
+        carried={},
+        gathered={},
+        member_row=nobody,
         silent_row=nobody,
         silent_rule=nobody,
         silent_tier=np.empty(0, np.uint8),
@@ -193,11 +225,15 @@ def lay_over(table: RuleTable, registry: Registry, rows: Rows) -> RuleTable:
     silent = _silences(table, registry, rows, places)
     profile = _laid(table.profile, len(registry), rows, places)
     ringed = _ringed(table.profiles.made, profile, registry)
+    carried, gathered = _gatherings(table, profile, registry)
     return replace(
         table,
         profile=profile,
         ringed_row=ringed[0],
         ringed_room=ringed[1],
+        carried=carried,
+        gathered=gathered,
+        member_row=np.array(sorted(gathered), np.int32),
         calm_low=_laid(table.calm_low, len(registry), rows, bands[places, 0]),
         calm_high=_laid(table.calm_high, len(registry), rows, bands[places, 1]),
         point_id=registry.point_id,
@@ -229,6 +265,30 @@ def _ringed(made: Sequence[Profile], profile: Rows, registry: Registry) -> tuple
     here_s = reach_s[profile]
     rows = np.flatnonzero(here_s >= 0).astype(np.int32)
     return rows, room_for(here_s[rows], registry.interval_s[rows])
+
+
+def _gatherings(
+    table: RuleTable, profile: Rows, registry: Registry
+) -> tuple[dict[int, tuple[Gathering, ...]], dict[int, tuple[Gathering, ...]]]:
+    """All groups, by the row that carries their alarms, and by each member's row."""
+    members: dict[tuple[int, str], list[int]] = {}
+    made = table.profiles.made
+    grouping = [place for place, each in enumerate(made) if each.groups]
+    rows = np.flatnonzero(np.isin(profile, np.array(grouping, np.int32)))
+    for row in rows[np.argsort(registry.point_id[rows], kind="stable")].tolist():
+        for key in made[int(profile[row])].groups:
+            members.setdefault(key, []).append(row)
+    carried: dict[int, tuple[Gathering, ...]] = {}
+    gathered: dict[int, tuple[Gathering, ...]] = {}
+    for (index, _), found in sorted(members.items()):
+        condition = table.rules[index].condition
+        assert isinstance(condition, Grouped)
+        watch = _watch(table.rules[index], index, int(registry.grade[found[0]]), 1.0, table.tz)
+        one = Gathering(condition.group, watch, tuple(found))
+        carried[one.carrier] = (*carried.get(one.carrier, ()), one)
+        for row in found:
+            gathered[row] = (*gathered.get(row, ()), one)
+    return carried, gathered
 
 
 def _asked(
@@ -283,7 +343,14 @@ def _profile(
         if isinstance(condition := rules[index].condition, Silence) and selects(rules[index], facts)
     )
     calm = calm_band([(watch, None) for watch in watches])
-    return Profile(watches, silences, calm, _gauges(found)), problems
+    groups = tuple(
+        (index, f"{facts.enterprise}|{facts.tags[condition.group.by]}")
+        for index in indices
+        if isinstance(condition := rules[index].condition, Grouped)
+        and condition.group.by in facts.tags
+        and selects(rules[index], facts)
+    )
+    return Profile(watches, silences, calm, _gauges(found), groups), problems
 
 
 def _gauges(watches: Sequence[Watch]) -> tuple[Gauge, ...]:
@@ -334,6 +401,8 @@ def _tags_asked(rules: Any) -> tuple[str, ...]:
         asked |= {*rule.select.tags, *rule.select.except_tags}
         if (limits := limits_in(rule.condition)) is not None and limits.of is not None:
             asked.add(limits.of)
+        if isinstance(rule.condition, Grouped):
+            asked.add(rule.condition.group.by)
     return tuple(sorted(asked))
 
 
@@ -368,7 +437,7 @@ def watches_of(
     problems: list[str] = []
     for index in indices:
         rule = rules[index]
-        if isinstance(rule.condition, Silence) or not selects(rule, facts):
+        if isinstance(rule.condition, Silence | Grouped) or not selects(rule, facts):
             continue
         scale: float | None = 1.0
         if (limits := limits_in(rule.condition)) is not None and limits.of is not None:
@@ -409,7 +478,10 @@ def _watch(rule: Rule, index: int, grade: int, scale: float, tz: str) -> Watch:
         bits, limits = condition, (Limit(tier, float(condition.mask), 1.0, 1.0, 1.0, 1.0),)
         direction = Direction.STATE
     else:
-        if isinstance(condition, Derived):
+        if isinstance(condition, Grouped):
+            unit = condition.unit
+            condition = condition.threshold
+        elif isinstance(condition, Derived):
             unit = condition.unit
             measure = replace(condition.measure, at=_tidy(condition.measure.at * scale))
             condition, scale = condition.threshold, 1.0

@@ -8,10 +8,12 @@ from typing import Any, Final, Literal
 from pydantic import ValidationError
 
 from hazardloop.alarms.alarm import TIER_BY_NAME, Direction
+from hazardloop.alarms.group_forms import GroupAggregateForm, GroupedForm, VotingForm
 from hazardloop.alarms.measure_forms import MEASURED_FORMS, MeasuredForm
 from hazardloop.alarms.rule import (
     Condition,
     Derived,
+    Grouped,
     PlanItem,
     Rule,
     RuleKind,
@@ -53,7 +55,11 @@ def _select(form: SelectForm) -> Select:
     )
 
 
-ALL_FORMS: Final[Mapping[str, type[RuleForm]]] = {**FORMS, **MEASURED_FORMS}
+ALL_FORMS: Final[Mapping[str, type[RuleForm]]] = {
+    **FORMS,
+    **MEASURED_FORMS,
+    "voting": VotingForm,
+}
 """Kinds of rule by name; a kind that is not here is refused."""
 
 
@@ -61,6 +67,8 @@ def _condition(form: RuleForm, quantity: Quantity | None, interval_s: float) -> 
     match form:
         case MeasuredForm() if quantity is not None:
             return form.derived(quantity, interval_s)
+        case GroupedForm() if quantity is not None:
+            return form.grouped(quantity, interval_s)
         case ThresholdForm():
             limits = form.limits()
             return Threshold(
@@ -121,6 +129,8 @@ def _misfits(
         yield "quantity", f"{kind.code} has no quantity {form.quantity!r}"
     elif isinstance(form, MeasuredForm):
         yield from form.misfits(quantity, kind.expected_interval_s)
+    elif isinstance(form, GroupedForm):
+        yield from form.misfits(quantity)
     elif isinstance(form, ThresholdForm):
         yield from _misfits_of_threshold(form, quantity)
     elif isinstance(form, StateForm) and form.bits is not None:
@@ -138,6 +148,8 @@ def _read_rule(marked: Marked, kind: DeviceKind | None, catalog: Catalog | None)
         raise FileRefused([marked.problem((), f"a rule is a mapping, found {body!r}")])
     what = f"rule {body.get('id', '?')}"
     form_type = ALL_FORMS.get(str(body.get("kind")))
+    if body.get("kind") == "aggregate" and "group" in body:
+        form_type = GroupAggregateForm
     if form_type is None:
         allowed = ", ".join(sorted(ALL_FORMS))
         message = (
@@ -159,7 +171,7 @@ def _read_rule(marked: Marked, kind: DeviceKind | None, catalog: Catalog | None)
             message = f"{what}: select.kind: no kind of device {device_kind!r}"
             raise FileRefused([marked.problem(("select",), message)])
     quantity = kind.quantities.get(form.quantity) if kind is not None else None
-    if kind is None and isinstance(form, MeasuredForm):
+    if kind is None and isinstance(form, MeasuredForm | GroupedForm):
         message = f"{what}: {form.kind} is worked out of a quantity: its kind must be known"
         raise FileRefused([marked.problem(("select",), message)])
     if kind is not None:
@@ -287,6 +299,10 @@ def _condition_said(condition: Condition) -> dict[str, Any]:
         measure = _plain(asdict(condition.measure))
         kept = {name: each for name, each in measure.items() if each not in (None, False)}
         return _condition_said(condition.threshold) | {"measure": kept, "unit": condition.unit}
+    if isinstance(condition, Grouped):
+        group = _plain(asdict(condition.group))
+        kept = {name: each for name, each in group.items() if each not in (None, False)}
+        return _condition_said(condition.threshold) | {"group": kept, "unit": condition.unit}
     said = {name: _plain(part) for name, part in asdict(condition).items()}
     if isinstance(condition, Threshold):
         limits = {tier.wire: limit for tier, limit in condition.limits}

@@ -7,7 +7,7 @@ from typing import Any
 
 from hazardloop.alarms.alarm import Change, ChangeKind, Direction, Tier, alarm_id_of
 from hazardloop.alarms.memory import OpenAlarmRow
-from hazardloop.alarms.rule import Bits, Derived, Rule, Silence, State, Threshold
+from hazardloop.alarms.rule import Bits, Derived, Grouped, Rule, Silence, State, Threshold
 from hazardloop.alarms.rule_table import US_PER_S, RuleTable
 from hazardloop.alarms.watch import Signal, Standing, Watch, worst_held
 
@@ -156,7 +156,7 @@ def _direction(rule: Rule) -> Direction:
     match rule.condition:
         case Threshold():
             return rule.condition.direction
-        case Derived():
+        case Derived() | Grouped():
             return rule.condition.threshold.direction
         case State() | Bits():
             return Direction.STATE

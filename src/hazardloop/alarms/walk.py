@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from hazardloop.alarms.group import gathered, gathered_said
 from hazardloop.alarms.kernels import let_time_pass, take_value
 from hazardloop.alarms.measure import Measure
 from hazardloop.alarms.measuring import explained, measured
-from hazardloop.alarms.memory import CellRow, LateFind, Memory, cell_row
-from hazardloop.alarms.rule_table import Gauge, RuleTable
+from hazardloop.alarms.memory import CellRow, Held, LateFind, Memory, cell_row
+from hazardloop.alarms.rule_table import Gathering, Gauge, RuleTable
 from hazardloop.alarms.story import Moment, Story
 from hazardloop.alarms.watch import Signal, Watch, signal_at_rest, worst_entered
 from hazardloop.devices.readings import NEVER, Floats, Times
@@ -80,12 +81,39 @@ class Walk:
                 take_value(watch, signal, at_us, moment.value)
                 self._tell(row, watch, signal, moment)
 
+    def take_gathered(self, one: Gathering, held: Held, stood: Moment | None) -> None:
+        """Take what is made of the last words of a group; these come in data time.
+
+        Args:
+            one: the rule and its group.
+            held: the last word of each member that had one.
+            stood: what was made of them before; None: there was nothing.
+        """
+        row, watch, moment = one.carrier, one.watch, gathered_moment(one, held)
+        signal = self.memory.signals.get((row, watch.rule))
+        says = not math.isnan(moment.value)
+        if signal is None and (not says or watch.calm_low < moment.value < watch.calm_high):
+            return
+        if signal is not None and (alarm := signal.alarm) is not None:
+            over = says and worst_entered(watch, moment.value) < alarm.tier
+            if over and alarm.raised_us >= moment.at_us:
+                return  # no alarm begins twice at one instant: what ends it counts at the next
+        signal = self._signal(row, watch, signal)
+        if signal.pending and stood is not None:
+            self._let_time_pass(row, watch, signal, moment.at_us, stood)
+        if says:
+            take_value(watch, signal, moment.at_us, moment.value)
+            self._tell(row, watch, signal, moment)
+        self.memory.settle(self.table, row)
+
     def end_delays(self, row: int, watch: Watch, signal: Signal, now_us: int) -> None:
         """Let the on-delays of a signal end that end by now."""
         self._signal(row, watch, signal)
         stood = self._stood(row)
         if watch.measure is not None:
             stood = self._stood_measured(row, watch.measure, stood.at_us + 1, stood.late)
+        elif (one := self.table.gathering(row, watch.rule)) is not None:
+            stood = gathered_moment(one, self.memory.held(one.members))
         self._let_time_pass(row, watch, signal, now_us, stood)
 
     def _let_time_pass(
@@ -167,6 +195,18 @@ class Walk:
             for nth, was in enumerate(zip(before.holds, before.since, strict=True)):
                 if was != (signal.holds[nth], signal.since[nth]):
                     yield cell_row(self.table, row, before.watch, signal, nth)
+
+
+def gathered_moment(one: Gathering, held: Held) -> Moment:
+    """What is made of the last words of a group, at the newest of them."""
+    known = [held.get(row) for row in one.members]
+    newest = max((each for each in known if each is not None), key=lambda each: each[0])
+    at_us = newest[0]
+    age_s = np.array([[math.nan if each is None else (at_us - each[0]) / 1e6 for each in known]])
+    value = np.array([[math.nan if each is None else each[1] for each in known]])
+    told = float(gathered(one.group, age_s, value)[0])
+    worked = partial(gathered_said, one.group, age_s[0], value[0])
+    return Moment(at_us, told, newest[2], worked)
 
 
 def note_find(memory: Memory, row: int, rule: int, find: LateFind) -> bool:

@@ -27,6 +27,10 @@ class OracleRule:
     closes_s: int = 0
     measure: Callable[[Sequence[tuple[int, float]]], float | None] | None = None
     """Of all readings of the point up to one, by rising time; None: it says nothing."""
+    members: tuple[int, ...] = ()
+    """Points of a group; `point` carries its alarms."""
+    gather: Callable[[dict[int, tuple[float, float]]], float | None] | None = None
+    """Of (age in s, value) of each member that had a last word."""
 
     def looks(self, at: int) -> bool:
         return self.opens_s is None or self.next_opening(at) == at
@@ -126,6 +130,9 @@ class Oracle:
             spoken.add(point)
         for point, _, received, _, _, _ in heard:
             self.heard[point] = max(received, self.heard.get(point, received))
+        for rule in self.rules:
+            if rule.gather is not None:
+                self._gather(rule, heard)
         for point, observed, _, value, _, backfill in sorted(heard, key=lambda each: each[:2]):
             self._take(point, observed, value, backfill)
 
@@ -138,6 +145,10 @@ class Oracle:
                 due = max(last, deaf_until) + int(limit_s * 1_000_000)
                 if now > due and not signal.tier:
                     self._tell(rule, signal, tier, (due - last) / 1_000_000, due, False)
+            elif rule.gather is not None:
+                words = {each: self.newest[each] for each in rule.members if each in self.newest}
+                if words and not self._newest_of(rule, words)[2]:
+                    self._let_group_delays_end(rule, signal, now, words)
             elif rule.point in self.newest and not self.newest[rule.point][2]:
                 self._let_delays_end(rule, signal, now)
 
@@ -167,7 +178,7 @@ class Oracle:
         self.history.setdefault(point, {})[at] = value
         late = point in self.newest and at < self.newest[point][0]
         for rule in self.rules:
-            if rule.point != point or rule.direction == "stale":
+            if rule.point != point or rule.direction == "stale" or rule.gather is not None:
                 continue
             signal = self.signals[rule.name, point]
             if late:
@@ -205,9 +216,72 @@ class Oracle:
                 if rule.enters(tier, value):  # its hours are over, and the value stands
                     signal.since[tier] = rule.counts_from(at)
 
+    def _gather(
+        self, rule: OracleRule, heard: Sequence[tuple[int, int, int, float, bool, bool]]
+    ) -> None:
+        """At each instant at which members speak: what is made of the last words of all."""
+        signal = self.signals[rule.name, rule.point]
+        words = {each: self.newest[each] for each in rule.members if each in self.newest}
+        spoken = [each for each in heard if each[0] in rule.members]
+        for at in sorted({each[1] for each in spoken}):
+            before = dict(words)
+            news = [
+                each for each in spoken
+                if each[1] == at and (each[0] not in words or words[each[0]][0] <= at)
+            ]  # fmt: skip
+            for point, _, _, value, _, backfill in news:
+                words[point] = at, value, backfill
+            if not news:
+                continue
+            now, _, late = self._newest_of(rule, words)
+            said = self._made(rule, words)
+            worst = max((t for t in rule.limits if said is not None and rule.enters(t, said)),
+                        default=0)  # fmt: skip
+            if said is not None and signal.tier > worst and signal.raised_at >= now:
+                continue
+            if before:
+                self._let_group_delays_end(rule, signal, now, before)
+            if said is None:
+                continue
+            for tier in rule.limits:
+                self._move(rule, signal, tier, now, said)
+            self._tell(rule, signal, self._worst(signal), said, now, late)
+
+    @staticmethod
+    def _newest_of(
+        rule: OracleRule, words: dict[int, tuple[int, float, bool]]
+    ) -> tuple[int, float, bool]:
+        return max((words[m] for m in rule.members if m in words), key=lambda each: each[0])
+
+    @staticmethod
+    def _made(rule: OracleRule, words: dict[int, tuple[int, float, bool]]) -> float | None:
+        assert rule.gather is not None
+        now = max(at for at, _, _ in words.values())
+        return rule.gather(
+            {each: ((now - at) / 1e6, value) for each, (at, value, _) in words.items()}
+        )
+
+    def _let_group_delays_end(
+        self,
+        rule: OracleRule,
+        signal: _Signal,
+        until: int,
+        words: dict[int, tuple[int, float, bool]],
+    ) -> None:
+        made, late = self._made(rule, words), self._newest_of(rule, words)[2]
+        self._end_delays(rule, signal, until, math.nan if made is None else made, late)
+
     def _let_delays_end(self, rule: OracleRule, signal: _Signal, until: int) -> None:
         """What stands tells: late if it came as old data."""
-        late = self.newest[rule.point][2]
+        running = any(
+            since is not NO_TIME and not signal.holds[tier] for tier, since in signal.since.items()
+        )
+        if running:
+            self._end_delays(rule, signal, until, self._stood(rule), self.newest[rule.point][2])
+
+    def _end_delays(
+        self, rule: OracleRule, signal: _Signal, until: int, stood: float, late: bool
+    ) -> None:
         ends = {
             since + rule.on_delay_us
             for tier, since in signal.since.items()
@@ -220,7 +294,7 @@ class Oracle:
                 running = since is not NO_TIME and not signal.holds[tier]
                 if running and since + rule.on_delay_us == end:
                     signal.holds[tier], signal.since[tier] = True, NO_TIME
-            self._tell(rule, signal, self._worst(signal), self._stood(rule), end, late)
+            self._tell(rule, signal, self._worst(signal), stood, end, late)
 
     def _take_late(self, rule: OracleRule, signal: _Signal, at: int, value: float) -> None:
         entered = [tier for tier in rule.limits if rule.enters(tier, value)]

@@ -12,6 +12,7 @@ from hazardloop.alarms.rule import (
     Bits,
     Condition,
     Derived,
+    Grouped,
     Rule,
     RuleKind,
     Select,
@@ -82,6 +83,7 @@ def rule(
         Bits: RuleKind.STATE,
         Silence: RuleKind.STALE,
         Derived: RuleKind.AGGREGATE,
+        Grouped: RuleKind.VOTING,
     }
     words = Text("测试", "test")
     return Rule(

@@ -43,14 +43,14 @@ rules:
 @pytest.mark.parametrize(
     ("old", "new", "line", "message"),
     [
-        pytest.param("kind: threshold", "kind: voting", 3,
-                     "rule plant.lel: not a rule kind of this version: 'voting', "
+        pytest.param("kind: threshold", "kind: balance", 3,
+                     "rule plant.lel: not a rule kind of this version: 'balance', "
                      "allowed: aggregate, deviation, frequency, rate_of_change, stale, state, "
-                     "stuck, threshold, time_to_limit", id="a rule kind that is not there"),
+                     "stuck, threshold, time_to_limit, voting", id="a rule kind that is not there"),
         pytest.param("    kind: threshold\n", "", 2,
                      "rule plant.lel: not a rule kind of this version: None, "
                      "allowed: aggregate, deviation, frequency, rate_of_change, stale, state, "
-                     "stuck, threshold, time_to_limit", id="no rule kind"),
+                     "stuck, threshold, time_to_limit, voting", id="no rule kind"),
         pytest.param("deadband: 2", "dead_band: 2", 8,
                      "rule plant.lel: dead_band: there is no such field", id="an unknown field"),
         pytest.param("deadband: 2", "deadband: -2", 8,
@@ -210,6 +210,18 @@ def looking_back(kind: str, quantity: str, more: str) -> str:
         pytest.param("stuck", "fault", "high: {yellow: 30}",
                      ["state: fault is a boolean: name the one that it may not stand in"],
                      id="a boolean in any state"),
+        pytest.param("voting", "lel",
+                     "high: {red: 2}\n    vote: {high: 200}\n    group: {by: zone}",
+                     ["vote: outside -5..110 %{LEL}: lel never is there"], id="a vote for nothing"),
+        pytest.param("voting", "lel", "low: {red: 2}\n    vote: {high: 20}\n    group: {by: zone}",
+                     ["of votes more is worse: write high"], id="few votes"),
+        pytest.param("voting", "lel", "high: {red: 2}\n    vote: {}\n    group: {by: zone}",
+                     ["vote: one of high, low and equals says who votes"], id="no vote"),
+        pytest.param("aggregate", "fault", "high: {red: 2}\n    take: sum\n    group: {by: zone}",
+                     ["fault is a boolean: use kind: voting"], id="a sum of booleans"),
+        pytest.param("aggregate", "lel", "high: {red: 200}\n    take: mean\n    group: {by: zone}",
+                     ["limit 200 outside -5..110 %{LEL}: what is made of it never reaches it"],
+                     id="a mean of members that none reaches"),
         pytest.param("stuck", "lel", "high: {yellow: 30}\n    state: true",
                      ["state: lel is a number: a number has none"], id="a number in a state"),
         pytest.param("stuck", "lel", "high: {yellow: 30, red: 60}\n    deadband: 30",

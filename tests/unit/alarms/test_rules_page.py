@@ -2,21 +2,24 @@
 
 import numpy as np
 import pytest
+import yaml
 
 from hazardloop.alarms.evaluation import evaluate
 from hazardloop.alarms.memory import new_memory
 from hazardloop.alarms.rule_table import compile_rules
 from hazardloop.alarms.rules import ALL_FORMS, check, load_rules
 from hazardloop.devices.readings import Readings
-from tests.rule_examples import Example, catalog, examples
-from tests.unit.alarms.site import point, registry
+from tests.rule_examples import Example, catalog, examples, group_examples
+from tests.unit.alarms.site import point, readings, registry
 
-EXAMPLES = examples()
+EXAMPLES, GROUPS = examples(), group_examples()
 CATALOG = catalog()
 
 
 def test_every_kind_that_looks_at_values_has_an_example() -> None:
-    assert {each.rule["kind"] for each in EXAMPLES.values()} == set(ALL_FORMS) - {"stale"}
+    of_groups = {yaml.safe_load(text)["rules"][0]["kind"] for text, _ in GROUPS.values()}
+    of_points = {each.rule["kind"] for each in EXAMPLES.values()}
+    assert of_points | of_groups == set(ALL_FORMS) - {"stale"}
 
 
 @pytest.mark.parametrize("example", [pytest.param(EXAMPLES[name], id=name) for name in EXAMPLES])
@@ -44,3 +47,27 @@ def test_an_example_gives_the_alarm_it_names(example: Example) -> None:
         "tier": raised.tier.wire, "value": raised.value, "unit": raised.unit or unit,
     } == example.alarm  # fmt: skip
     assert raised.changed_at_us == example.said[-1][0] * 1000
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_an_example_of_a_group_gives_the_alarm_it_names(name: str) -> None:
+    text, given = GROUPS[name]
+    assert check(text, "docs/rules.md", CATALOG) == []
+    (rule,) = load_rules(text, "docs/rules.md", CATALOG)
+    points = [
+        point(nth, code.split(".")[1], kind=rule.device_kind, tags=given["tags"], interval_s=30.0)
+        for nth, code in enumerate(given["points"], 1)
+    ]
+    table = compile_rules([rule], registry(points))
+    memory, changes = new_memory(table), []
+    for nth, values in enumerate(given["values"]):
+        said = [
+            (row, nth * given["every_s"] + row / 10, value)
+            for row, value in enumerate(values)
+            if value is not None
+        ]
+        changes += evaluate(table, memory, readings(said)).changes
+    (raised,) = changes
+    assert {
+        "tier": raised.tier.wire, "value": raised.value, "unit": raised.unit,
+    } == given["alarm"]  # fmt: skip
