@@ -274,6 +274,8 @@ def _gatherings(
     members: dict[tuple[int, str], list[int]] = {}
     made = table.profiles.made
     grouping = [place for place, each in enumerate(made) if each.groups]
+    if not grouping:
+        return {}, {}
     rows = np.flatnonzero(np.isin(profile, np.array(grouping, np.int32)))
     for row in rows[np.argsort(registry.point_id[rows], kind="stable")].tolist():
         for key in made[int(profile[row])].groups:

@@ -215,8 +215,31 @@ def _read_rules(
             continue
         if rule.rule_id in rules:
             problems.append(body.problem(("id",), f"rule {rule.rule_id}: this id is already taken"))
+        problems += [
+            body.problem((str(rule.condition.direction),), f"rule {rule.rule_id}: {why}")
+            for other in rules.values()
+            if isinstance(rule.condition, Threshold) and (why := _crossed(rule, other))
+        ]
         rules[rule.rule_id] = rule
     return list(rules.values()), problems
+
+
+def _crossed(one: Rule, other: Rule) -> str:
+    """How the limits of two rules for the same values cross, a low one above a high one."""
+    mine, theirs = one.condition, other.condition
+    if not isinstance(mine, Threshold) or not isinstance(theirs, Threshold):
+        return ""
+    alike = all(
+        getattr(one, name) == getattr(other, name)
+        for name in ("device_kind", "quantity", "select", "hours")
+    )
+    if not alike or mine.of != theirs.of or mine.direction is theirs.direction:
+        return ""
+    high, low = (mine, theirs) if mine.direction is Direction.HIGH else (theirs, mine)
+    least, most = (bound(x for _, x in side.limits) for bound, side in ((min, high), (max, low)))
+    if most < least:
+        return ""
+    return f"low limit {most:g} is no lower than high limit {least:g}, with rule {other.rule_id}"
 
 
 def _rules_of_kind(kind: DeviceKind) -> tuple[list[Rule], list[Problem]]:

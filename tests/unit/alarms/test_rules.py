@@ -130,6 +130,18 @@ def test_a_mistake_is_told_with_its_line(old: str, new: str, line: int, message:
     assert [(problem.line, problem.message) for problem in problems] == [(line, message)]
 
 
+def test_a_low_limit_above_a_high_one_of_the_same_values_is_refused() -> None:
+    other = FILE.removeprefix("rules:\n").replace("plant.lel", "plant.lel.low")
+    other = other.replace("high: {yellow: 20, orange: 40}", "low: {yellow: 20, orange: 10}")
+    problems = check(FILE + other, "plant.yaml", CATALOG)
+    assert [(each.line, each.message) for each in problems] == [
+        (17, "rule plant.lel.low: low limit 20 is no lower than high limit 20, with rule plant.lel")
+    ]
+    elsewhere = other.replace("{kind: gas_detector}", "{kind: gas_detector, tags: {zone: a}}")
+    assert check(FILE + elsewhere, "plant.yaml", CATALOG) == []
+    assert check(FILE + other.replace("20", "19"), "plant.yaml", CATALOG) == []
+
+
 BITS = (
     FILE.replace("kind: threshold", "kind: state")
     .replace("high: {yellow: 20, orange: 40}", "bits: [2]")
