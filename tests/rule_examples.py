@@ -16,6 +16,16 @@ FOUND: Final = re.compile(r"```yaml\n(.*?)\n```\n```json\n(.*?)\n```", re.DOTALL
 START: Final = datetime.fromisoformat("2026-11-20T12:00:00+08:00")
 
 
+METER: Final = """
+kind: flow_meter
+name: {zh: 流量计, en: Flow meter}
+expected_interval_s: 30
+quantities:
+  flow: {name: {zh: 流量, en: Flow}, unit: m3/h, range: [0, 500], resolution: 0.01}
+"""
+"""A kind that groups are made of on the page."""
+
+
 @dataclass(frozen=True)
 class Example:
     """One of them."""
@@ -82,4 +92,5 @@ def kind_files() -> dict[str, str]:
 
 def catalog() -> Catalog:
     """The shipped kinds with those of the page."""
-    return Catalog({**shipped_catalog().kinds, **load_catalog(kind_files()).kinds})
+    known = shipped_catalog().kinds | load_catalog(kind_files() | {"flow_meter.yaml": METER}).kinds
+    return Catalog(known)

@@ -22,6 +22,8 @@ class Together(StrEnum):
     SUM = "sum"
     SPREAD = "spread"
     """The largest less the least."""
+    BALANCE = "balance"
+    """What goes in less what goes out; nothing can be said unless all have something to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +43,35 @@ class Group:
     """Who has nothing to say votes for the alarm."""
     least: int = 1
     """Of fewer members with something to say nothing is concluded."""
+    role: str = ""
+    """Of a balance: the tag that says `in` or `out` of a device; who says neither is no member."""
+
+    def sign(self, tags: Mapping[str, Any]) -> float:
+        """How a device counts: 1, of a balance -1 if it leads out, 0 if it is no member."""
+        if self.by not in tags:
+            return 0.0
+        return SIGNS.get(str(tags.get(self.role)), 0.0) if self.role else 1.0
 
 
-def gathered(group: Group, age_s: Floats, value: Floats) -> Floats:
+SIGNS: Final = {"in": 1.0, "out": -1.0}
+
+
+def gathered(group: Group, age_s: Floats, value: Floats, sign: Floats) -> Floats:
     """What is made of each row of last words; NaN = nothing can be said.
 
     Args:
         group: how.
         age_s: (n, w) seconds since each member's last usable word; NaN = there was none.
         value: (n, w) it, in the quantity's unit.
+        sign: (w,) 1 or -1: how each member counts.
     Returns: (n,) a number of members, or in the quantity's unit.
     """
     heard = age_s <= group.max_age_s
-    told = _METHODS[group.method](group, value, heard)
+    told = _METHODS[group.method](group, value * sign, heard)
     if group.method is Together.VOTES and group.absent_vote:
         return told
-    return np.where(np.count_nonzero(heard, axis=1) >= group.least, told, np.nan)
+    least = len(sign) if group.method is Together.BALANCE else group.least
+    return np.where(np.count_nonzero(heard, axis=1) >= least, told, np.nan)
 
 
 def gathered_said(group: Group, age_s: Floats, value: Floats) -> dict[str, Any]:
@@ -115,4 +130,5 @@ _METHODS: Final[Mapping[Together, Callable[[Group, Floats, Bools], Floats]]] = {
     Together.MIN: _min,
     Together.SUM: _sum,
     Together.SPREAD: _spread,
+    Together.BALANCE: _sum,
 }

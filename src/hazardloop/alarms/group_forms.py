@@ -113,6 +113,29 @@ class VotingForm(GroupedForm):
         return self
 
 
+class BalanceForm(GroupedForm):
+    """What goes into a group less what goes out of it; `role` is the tag that says which."""
+
+    role: Annotated[str, Field(min_length=1, max_length=64)]
+    min_members: Literal[2] = 2
+
+    def made(self, quantity: Quantity, interval_s: float) -> Group:
+        """Its balance, of all its members."""
+        age_s = self.age_s(interval_s)
+        return Group(self.group.by, Together.BALANCE, age_s, least=2, role=self.role)
+
+    def span(self, quantity: Quantity) -> tuple[float, float, str]:
+        """Nothing bounds it."""
+        return -math.inf, math.inf, quantity.unit
+
+    def misfits(self, quantity: Quantity) -> Iterable[tuple[str, str]]:
+        """With what is no number."""
+        if quantity.type is not QuantityType.NUMBER:
+            yield "quantity", f"{self.quantity} is a {quantity.type}: nothing of it goes in or out"
+            return
+        yield from super().misfits(quantity)
+
+
 class GroupAggregateForm(GroupedForm):
     """A mean, an extreme, a sum or the spread of a group's last words."""
 

@@ -31,6 +31,7 @@ class RuleKind(StrEnum):
     TIME_TO_LIMIT = "time_to_limit"
     STUCK = "stuck"
     VOTING = "voting"
+    BALANCE = "balance"
 
 
 class Match(StrEnum):

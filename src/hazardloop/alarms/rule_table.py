@@ -73,8 +73,8 @@ class Profile:
     calm: tuple[float, float]
     """A point at rest stays so while its value is above the first and below the second."""
     gauges: tuple[Gauge, ...] = ()
-    groups: tuple[tuple[int, str], ...] = ()
-    """Rules that gather its points, each with the enterprise and tag that its group shares."""
+    groups: tuple[tuple[int, str, float], ...] = ()
+    """Rules that gather its points, with the enterprise and tag that a group shares, and a sign."""
 
     @property
     def reach_s(self) -> float:
@@ -90,6 +90,8 @@ class Gathering:
     watch: Watch
     members: tuple[int, ...]
     """Their rows; the alarm belongs to the first, that of the point that was registered first."""
+    signs: tuple[float, ...]
+    """How each counts: 1, or -1."""
 
     @property
     def carrier(self) -> int:
@@ -271,24 +273,27 @@ def _gatherings(
     table: RuleTable, profile: Rows, registry: Registry
 ) -> tuple[dict[int, tuple[Gathering, ...]], dict[int, tuple[Gathering, ...]]]:
     """All groups, by the row that carries their alarms, and by each member's row."""
-    members: dict[tuple[int, str], list[int]] = {}
+    members: dict[tuple[int, str], list[tuple[int, float]]] = {}
     made = table.profiles.made
     grouping = [place for place, each in enumerate(made) if each.groups]
     if not grouping:
         return {}, {}
     rows = np.flatnonzero(np.isin(profile, np.array(grouping, np.int32)))
     for row in rows[np.argsort(registry.point_id[rows], kind="stable")].tolist():
-        for key in made[int(profile[row])].groups:
-            members.setdefault(key, []).append(row)
+        for index, key, sign in made[int(profile[row])].groups:
+            members.setdefault((index, key), []).append((row, sign))
     carried: dict[int, tuple[Gathering, ...]] = {}
     gathered: dict[int, tuple[Gathering, ...]] = {}
     for (index, _), found in sorted(members.items()):
+        member_rows, signs = zip(*found, strict=True)
         condition = table.rules[index].condition
         assert isinstance(condition, Grouped)
-        watch = _watch(table.rules[index], index, int(registry.grade[found[0]]), 1.0, table.tz)
-        one = Gathering(condition.group, watch, tuple(found))
+        watch = _watch(
+            table.rules[index], index, int(registry.grade[member_rows[0]]), 1.0, table.tz
+        )
+        one = Gathering(condition.group, watch, member_rows, signs)
         carried[one.carrier] = (*carried.get(one.carrier, ()), one)
-        for row in found:
+        for row in member_rows:
             gathered[row] = (*gathered.get(row, ()), one)
     return carried, gathered
 
@@ -346,10 +351,10 @@ def _profile(
     )
     calm = calm_band([(watch, None) for watch in watches])
     groups = tuple(
-        (index, f"{facts.enterprise}|{facts.tags[condition.group.by]}")
+        (index, f"{facts.enterprise}|{facts.tags[condition.group.by]}", sign)
         for index in indices
         if isinstance(condition := rules[index].condition, Grouped)
-        and condition.group.by in facts.tags
+        and (sign := condition.group.sign(facts.tags))
         and selects(rules[index], facts)
     )
     return Profile(watches, silences, calm, _gauges(found), groups), problems
@@ -404,7 +409,7 @@ def _tags_asked(rules: Any) -> tuple[str, ...]:
         if (limits := limits_in(rule.condition)) is not None and limits.of is not None:
             asked.add(limits.of)
         if isinstance(rule.condition, Grouped):
-            asked.add(rule.condition.group.by)
+            asked |= {rule.condition.group.by, rule.condition.group.role} - {""}
     return tuple(sorted(asked))
 
 

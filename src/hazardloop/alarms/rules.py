@@ -8,7 +8,12 @@ from typing import Any, Final, Literal
 from pydantic import ValidationError
 
 from hazardloop.alarms.alarm import TIER_BY_NAME, Direction
-from hazardloop.alarms.group_forms import GroupAggregateForm, GroupedForm, VotingForm
+from hazardloop.alarms.group_forms import (
+    BalanceForm,
+    GroupAggregateForm,
+    GroupedForm,
+    VotingForm,
+)
 from hazardloop.alarms.measure_forms import MEASURED_FORMS, MeasuredForm
 from hazardloop.alarms.rule import (
     Condition,
@@ -59,6 +64,7 @@ ALL_FORMS: Final[Mapping[str, type[RuleForm]]] = {
     **FORMS,
     **MEASURED_FORMS,
     "voting": VotingForm,
+    "balance": BalanceForm,
 }
 """Kinds of rule by name; a kind that is not here is refused."""
 
@@ -324,7 +330,7 @@ def _condition_said(condition: Condition) -> dict[str, Any]:
         return _condition_said(condition.threshold) | {"measure": kept, "unit": condition.unit}
     if isinstance(condition, Grouped):
         group = _plain(asdict(condition.group))
-        kept = {name: each for name, each in group.items() if each not in (None, False)}
+        kept = {name: each for name, each in group.items() if each not in (None, False, "")}
         return _condition_said(condition.threshold) | {"group": kept, "unit": condition.unit}
     said = {name: _plain(part) for name, part in asdict(condition).items()}
     if isinstance(condition, Threshold):

@@ -204,7 +204,7 @@ def gathered_moment(one: Gathering, held: Held) -> Moment:
     at_us = newest[0]
     age_s = np.array([[math.nan if each is None else (at_us - each[0]) / 1e6 for each in known]])
     value = np.array([[math.nan if each is None else each[1] for each in known]])
-    told = float(gathered(one.group, age_s, value)[0])
+    told = float(gathered(one.group, age_s, value, np.array(one.signs))[0])
     worked = partial(gathered_said, one.group, age_s[0], value[0])
     return Moment(at_us, told, newest[2], worked)
 

@@ -103,7 +103,7 @@ def test_a_group_is_gathered_as_a_plain_loop_gathers_it(
         np.array([[math.nan if each is None else each[nth] for each in row] for row in rows])
         for nth in range(2)
     )
-    found = gathered(group, age_s, value).tolist()
+    found = gathered(group, age_s, value, np.ones(3)).tolist()
     words = [{nth: each for nth, each in enumerate(row) if each is not None} for row in rows]
     expected = [made(group, (0, 1, 2), each) for each in words]
     assert [None if math.isnan(each) else each for each in found] == expected
@@ -186,6 +186,25 @@ def test_following_the_registry_changes_nothing(
         rows = np.array(sorted(touched[nth % len(touched)]), np.int32)
         after = lay_over(table, REGISTRY, rows)
         carried, table = carry_over(table, carried, after, rows), after
+
+
+def test_a_balance_is_what_goes_in_less_what_goes_out_of_all() -> None:
+    leak = Group("line", Together.BALANCE, 60.0, least=2, role="flow")
+    tags = [{"line": "L1", "flow": way} for way in ("in", "out", "in", "by")]
+    meters = registry(point(10 + row, tags=each) for row, each in enumerate(tags))
+    table = compile_rules([rule_of(leak, high(1.0, yellow=5.0), "g.leak", 20, 0)], meters)
+    memory = new_memory(table)
+    assert evaluate(table, memory, readings([(0, 0, 60.0), (1, 1, 70.0), (3, 1, 900.0)])) == (
+        Outcome()
+    ), "nobody knows what came in at the third"
+    assert evaluate(table, memory, readings([(2, 2, 10.5)])).changes == ()
+    changes = evaluate(table, memory, readings([(1, 30, 64.5), (1, 51, 64.5)])).changes
+    assert told(changes) == [("raised", "yellow", 50.0)]
+    assert (changes[0].value, changes[0].point_id) == (6.0, 10)
+    assert changes[0].arithmetic is not None
+    assert changes[0].arithmetic["values"] == [60.0, 64.5, 10.5]
+    ended = evaluate(table, memory, readings([(1, 60, 70.0)])).changes
+    assert told(ended) == [("cleared", "yellow", 60.0)]
 
 
 def test_votes_say_that_a_group_is_degraded() -> None:

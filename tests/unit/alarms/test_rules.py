@@ -43,14 +43,15 @@ rules:
 @pytest.mark.parametrize(
     ("old", "new", "line", "message"),
     [
-        pytest.param("kind: threshold", "kind: balance", 3,
-                     "rule plant.lel: not a rule kind of this version: 'balance', "
-                     "allowed: aggregate, deviation, frequency, rate_of_change, stale, state, "
-                     "stuck, threshold, time_to_limit, voting", id="a rule kind that is not there"),
+        pytest.param("kind: threshold", "kind: leakage", 3,
+                     "rule plant.lel: not a rule kind of this version: 'leakage', "
+                     "allowed: aggregate, balance, deviation, frequency, rate_of_change, stale, "
+                     "state, stuck, threshold, time_to_limit, voting",
+                     id="a rule kind that is not there"),
         pytest.param("    kind: threshold\n", "", 2,
                      "rule plant.lel: not a rule kind of this version: None, "
-                     "allowed: aggregate, deviation, frequency, rate_of_change, stale, state, "
-                     "stuck, threshold, time_to_limit, voting", id="no rule kind"),
+                     "allowed: aggregate, balance, deviation, frequency, rate_of_change, stale, "
+                     "state, stuck, threshold, time_to_limit, voting", id="no rule kind"),
         pytest.param("deadband: 2", "dead_band: 2", 8,
                      "rule plant.lel: dead_band: there is no such field", id="an unknown field"),
         pytest.param("deadband: 2", "deadband: -2", 8,
@@ -229,6 +230,8 @@ def looking_back(kind: str, quantity: str, more: str) -> str:
                      ["of votes more is worse: write high"], id="few votes"),
         pytest.param("voting", "lel", "high: {red: 2}\n    vote: {}\n    group: {by: zone}",
                      ["vote: one of high, low and equals says who votes"], id="no vote"),
+        pytest.param("balance", "lel", "high: {red: 2}\n    group: {by: line}",
+                     ["role: it is needed and missing"], id="nobody knows what goes out"),
         pytest.param("aggregate", "fault", "high: {red: 2}\n    take: sum\n    group: {by: zone}",
                      ["fault is a boolean: use kind: voting"], id="a sum of booleans"),
         pytest.param("aggregate", "lel", "high: {red: 200}\n    take: mean\n    group: {by: zone}",
@@ -339,9 +342,9 @@ def test_a_mistake_in_a_catalogue_file_is_told_with_its_line() -> None:
     folder = Path(__file__).parents[3] / "src/hazardloop/catalogue"
     lines = (folder / "tank.yaml").read_text("utf-8").splitlines()
     nth = next(n for n, line in enumerate(lines) if "kind: threshold" in line)
-    lines[nth] = "    kind: balance"
+    lines[nth] = "    kind: leakage"
     (problem, *_) = check("\n".join(lines), "tank.yaml")
-    assert (problem.line, "'balance'" in problem.message) == (nth + 1, True)
+    assert (problem.line, "'leakage'" in problem.message) == (nth + 1, True)
     with pytest.raises(FileRefused):
         load_rules("\n".join(lines), "tank.yaml")
 

@@ -55,7 +55,13 @@ def test_an_example_of_a_group_gives_the_alarm_it_names(name: str) -> None:
     assert check(text, "docs/rules.md", CATALOG) == []
     (rule,) = load_rules(text, "docs/rules.md", CATALOG)
     points = [
-        point(nth, code.split(".")[1], kind=rule.device_kind, tags=given["tags"], interval_s=30.0)
+        point(
+            nth,
+            code.split(".")[1],
+            kind=rule.device_kind,
+            tags=given["tags"] | given.get("each", [{}] * nth)[nth - 1],
+            interval_s=30.0,
+        )
         for nth, code in enumerate(given["points"], 1)
     ]
     table = compile_rules([rule], registry(points))
