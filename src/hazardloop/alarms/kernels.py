@@ -129,7 +129,9 @@ def take_value(watch: Watch, signal: Signal, at_us: int, value: float) -> None:
     Outside its hours a rule is left, and a value that is beyond a limit then waits for them.
     Source: deadband and delays, IEC 62682.
     """
-    looks, compared = watch.looks(at_us), watch.compared(value)
+    # The clock may have ended a delay before this reading came: of that alarm it is no end.
+    older = signal.alarm is not None and at_us < signal.alarm.raised_us
+    looks, compared = older or watch.looks(at_us), watch.compared(value)
     for nth, limit in enumerate(watch.limits):
         entered = limit.enter_low <= compared <= limit.enter_high
         if signal.holds[nth] and not _left(watch, signal, nth, at_us, compared, looks):

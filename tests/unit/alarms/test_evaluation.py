@@ -773,3 +773,13 @@ def test_points_without_a_rule_are_left_alone() -> None:
     assert evaluate(table, memory, readings([(0, 1, 1e9), (0, 2, -1e9)])) == Outcome()
     assert memory.newest_at.tolist() == [us(2)]
     assert np.isneginf(table.calm_low[0])
+
+
+def test_a_reading_on_its_way_does_not_end_what_the_clock_began_with_the_hours() -> None:
+    table = compile_rules([rule(high(yellow=10.0), on_delay_s=2, hours=DAWN)], ONE)
+    memory = new_memory(table)
+    assert evaluate(table, memory, readings([(0, 12, 11.0)])).changes == ()
+    assert told(tick(table, memory, us(23)).changes) == [("raised", "yellow", 22.0)]
+    assert evaluate(table, memory, readings([(0, 18, 11.0)])).changes == ()
+    ended = evaluate(table, memory, readings([(0, 81, 11.0)])).changes
+    assert told(ended) == [("cleared", "yellow", 81.0)]
