@@ -34,6 +34,11 @@ hypothesis.settings.load_profile("untimed")
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where the browser tests leave pictures of the screens they see."""
+    parser.addoption("--screens", metavar="DIR", help="keep a picture of every screen in DIR")
+
+
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Two more than there are processors, since tests wait for servers; none for a single file."""
     asked = {argument.partition("::")[0] for argument in config.args}

@@ -31,7 +31,7 @@ export function whenSignedOut(callback: () => void): void {
 
 export type Query = Record<string, string | number | boolean | readonly string[] | undefined>;
 
-function address(path: string, query: Query = {}): string {
+export function address(path: string, query: Query = {}): string {
   const pairs = Object.entries(query).flatMap(([key, value]) =>
     [value ?? []].flat().map((one): [string, string] => [key, String(one)]));
   const text = new URLSearchParams(pairs).toString();

@@ -104,6 +104,27 @@ export type Shift = Schemas["ShiftOut"];
 export type CurrentShift = Schemas["CurrentOut"];
 export type LogLine = Schemas["LineOut"];
 
+export type HazardBrief = Schemas["HazardBrief"];
+export type Hazard = Schemas["HazardOut"];
+export type Drill = Said<Schemas["DrillOut"], { tier: TierName }>;
+export type DeadLetter = Schemas["DeadLetter"];
+export type Statement = Schemas["StatementOut"];
+export type Balance = Schemas["Balance"];
+export type Notice = Said<Schemas["NoticeOut"], { tier: TierName }>;
+export type Contact = Schemas["Contact"];
+export type LedgerLine = Schemas["LedgerLine"];
+export type Anchor = Schemas["Anchor"];
+export type Enterprise = Schemas["Enterprise"];
+export type Gateway = Schemas["Gateway"];
+export type GatewaySecret = Schemas["GatewayWithSecret"];
+export type Device = Schemas["Device"];
+export type LatestReading = Schemas["LatestReading"];
+
+export type Handling = Schemas["HandlingOut"];
+export type Response = Schemas["ResponseOut"];
+export type Connectivity = Schemas["ConnectivityOut"];
+export type Members = Said<Schemas["MembersOut"], { next_cursor: string | null }>;
+
 /** One line of a section of the handover sheet: an alarm, a case or a hold. */
 export interface SheetItem {
   id: string | number;

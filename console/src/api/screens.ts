@@ -1,6 +1,9 @@
 // What the screens beside the alarm list ask for and send.
-import { ask, type Query } from "./client.ts";
-import type { AlarmLine, CaseBrief, CurrentShift, Hold, LogLine, Page, Sheet, Shift } from "./model.ts";
+import { address, ask, type Query } from "./client.ts";
+import type {
+  AlarmLine, Anchor, CaseBrief, Contact, CurrentShift, DeadLetter, Device, Drill, Enterprise, Gateway, GatewaySecret,
+  Connectivity, Handling, Hazard, HazardBrief, Hold, LatestReading, LedgerLine, LogLine, Members, Notice, Page, Response, Sheet, Shift, Statement,
+} from "./model.ts";
 
 export interface Paged { limit?: number; cursor?: string }
 const id = (one: string | number): string => encodeURIComponent(one);
@@ -11,6 +14,7 @@ export const cases = (query: CaseQuery) => list<CaseBrief>("/cases", query);
 export const alarms = (query: Paged) => list<AlarmLine>("/alarms", query);
 
 export const holds = (query: Paged & { state?: Hold["state"] }) => list<Hold>("/shelves", query);
+export const shelve = (alarm: string, wish: object) => ask<Hold>("POST", `/alarms/${id(alarm)}/shelve`, { body: wish });
 export const approveHold = (hold: number) => ask<Hold>("POST", `/shelves/${id(hold)}/approve`);
 /** Ends what is in force, declines what was asked, or withdraws what one asked oneself. */
 export const releaseHold = (hold: number) => ask<Hold>("POST", `/shelves/${id(hold)}/release`, { body: {} });
@@ -24,3 +28,43 @@ export const signSheet = (shift: number, step: "submit" | "accept") =>
   ask<Sheet>("POST", `/shifts/${id(shift)}/${step}`);
 export const watchLog = (query: Paged & { q?: string }) => list<LogLine>("/log", query);
 export const writeLog = (line: { category: string; text: string }) => ask<LogLine>("POST", "/log", { body: line });
+
+export const hazards = (query: Paged & { state?: string; grade?: string; supervised?: boolean; recheck_due?: boolean }) =>
+  list<HazardBrief>("/hazards", query);
+export const hazard = (one: number) => ask<Hazard>("GET", `/hazards/${id(one)}`);
+export const addHazard = (found: object) => ask<Hazard>("POST", "/hazards", { body: found });
+export const hazardDeed = (one: number, deed: object) => ask<Hazard>("POST", `/hazards/${id(one)}/deeds`, { body: deed });
+export const hazardExport = (wanted: "problems" | "measures") => address("/hazards-export", { list: wanted });
+
+export const drills = (query: Paged) => list<Drill>("/drills", query);
+export const announceDrill = (drill: object) => ask<Drill>("POST", "/drills", { body: drill });
+export const cancelDrill = (one: number) => ask<Drill>("POST", `/drills/${id(one)}/cancel`);
+export const certificate = (one: number, lang: string) => address(`/drills/${id(one)}/certificate`, { format: "html", lang });
+
+export const deadLetters = (query: Paged & { reason?: string; from?: string }) => list<DeadLetter>("/dead-letters", query);
+export const retryLetter = (one: number) => ask<DeadLetter>("POST", `/dead-letters/${id(one)}/retry`);
+export const statement = (day: string) => ask<Statement>("GET", "/balance/daily", { query: { day } });
+export const statementDocument = (day: string) => address("/balance/daily/document", { day });
+
+export const notices = (query: Paged & { state?: string; too_few?: boolean }) => list<Notice>("/notifications", query);
+export const resendNotice = (one: number) => ask<Notice>("POST", `/notifications/${id(one)}/resend`);
+export const contacts = (query: Paged) => list<Contact>("/contacts", query);
+export const testContact = (one: number) => ask<unknown>("POST", `/contacts/${id(one)}/test`);
+
+export const ledger = (query: Paged & { actor?: string; action?: string; subject?: string; from?: string; to?: string }) =>
+  list<LedgerLine>("/ledger", query);
+export const anchors = (query: Paged) => list<Anchor>("/ledger/anchors", query);
+
+export const enterprises = (query: Paged) => list<Enterprise>("/enterprises", query);
+export const gateways = (query: Paged & { enterprise?: string }) => list<Gateway>("/gateways", query);
+/** The answer is the only place where the secret is ever shown. */
+export const rotateSecret = (one: number) => ask<GatewaySecret>("POST", `/gateways/${id(one)}/rotate-secret`);
+export const devices = (query: Paged & { enterprise?: string; gateway?: string }) => list<Device>("/devices", query);
+export const latest = (query: Paged & { device: string }) => list<LatestReading>("/readings/latest", query);
+
+export interface FigureQuery { from: string; to: string; group_by?: string }
+const figure = <Answer>(name: string, query: object) => ask<Answer>("GET", `/kpi/${name}`, { query: query as Query });
+export const handling = (query: FigureQuery) => figure<Handling>("handling", query);
+export const response = (query: FigureQuery) => figure<Response>("response", query);
+export const connectivity = (query: FigureQuery) => figure<Connectivity>("connectivity", query);
+export const figureMembers = (query: Paged & FigureQuery & { figure: string; key?: string }) => figure<Members>("members", query);

@@ -8,6 +8,8 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /** @enum {string} */
+        Act: "register" | "rectify" | "report" | "close" | "return" | "notify" | "supervise" | "release" | "recheck";
+        /** @enum {string} */
         Action: "dispatch" | "sign" | "verify" | "handle" | "submit" | "return" | "close" | "reopen" | "comment" | "attach" | "escalate" | "tick" | "untick" | "amend" | "merge" | "split";
         Alarm: {
             acknowledge_note: string | null;
@@ -99,6 +101,14 @@ export interface components {
             value: number | null;
             version: number;
         };
+        Anchor: {
+            day: string | null;
+            hash: string;
+            key: string;
+            made_at: string;
+            position: number;
+            signature: string;
+        };
         AssignmentOut: {
             assigned_to: string;
             dispatched_at: string;
@@ -107,6 +117,17 @@ export interface components {
             sign_due_at: string;
             signed_at: string | null;
             signed_by: string | null;
+        };
+        Balance: {
+            duplicate: number;
+            missing: number;
+            numbers: number;
+            redelivered: number;
+            rejected: number;
+            repeated: number;
+            sent: number;
+            stored: number;
+            unnumbered: components["schemas"]["Unnumbered"];
         };
         Bucket: {
             bad_share: number;
@@ -156,6 +177,11 @@ export interface components {
             revision: number;
             stage: string;
         };
+        ChannelOut: {
+            id: number;
+            kind: string;
+            shown: string;
+        };
         CheckOut: {
             item: string;
             required: boolean;
@@ -164,6 +190,52 @@ export interface components {
             };
             ticked_at: string | null;
             ticked_by: string | null;
+        };
+        ConnectivityGroup: {
+            blind_minutes: number;
+            devices: number;
+            in_service: number;
+            in_service_rate: number | null;
+            key: string;
+            online_rate: number | null;
+            reporting: number;
+        };
+        ConnectivityOut: {
+            as_of: string | null;
+            blind_minutes: number;
+            coverage: number | null;
+            devices: number;
+            formula: string;
+            /** Format: date */
+            from: string;
+            groups: components["schemas"]["ConnectivityGroup"][];
+            hazard_units: number;
+            hazard_units_reporting: number;
+            in_service: number;
+            in_service_rate: number | null;
+            installed: number;
+            installed_rate: number | null;
+            lacking: components["schemas"]["RequiredOut"][];
+            missing: components["schemas"]["UnitRefOut"][];
+            online_rate: number | null;
+            reporting: number;
+            required: number;
+            /** Format: date */
+            to: string;
+            worst: components["schemas"]["WorstDevice"][];
+        };
+        Contact: {
+            active: boolean;
+            area: string;
+            channels: components["schemas"]["ChannelOut"][];
+            created_at: string;
+            enterprise: string | null;
+            id: number;
+            language: string;
+            name: string;
+            post: string;
+            too_few_for_red: boolean;
+            user: string | null;
         };
         CountsOut: {
             seq: number;
@@ -177,11 +249,79 @@ export interface components {
             next: components["schemas"]["ShiftOut"] | null;
             shift: components["schemas"]["ShiftOut"] | null;
         };
+        Day: {
+            /** Format: date */
+            day: string;
+            duplicate: number;
+            enterprise: string;
+            gateway: string;
+            missing: number;
+            numbers: number;
+            provisional: boolean;
+            redelivered: number;
+            rejected: number;
+            repeated: number;
+            sent: number;
+            stored: number;
+            unnumbered: components["schemas"]["Unnumbered"];
+        };
+        DeadLetter: {
+            detail: string;
+            enterprise: string | null;
+            gateway: string | null;
+            id: number;
+            messages: number;
+            payload: string;
+            payload_bytes: number;
+            readings: number;
+            reason: string;
+            received_at: string;
+            state: string;
+            topic: string;
+        };
         DeadlineOut: {
             done_at: string | null;
             due_at: string;
             overdue: boolean;
             stage: components["schemas"]["Duty"];
+        };
+        DeedOut: {
+            act: string;
+            actor: string;
+            actor_role: string;
+            body: {
+                [key: string]: unknown;
+            };
+            note: string | null;
+            revision: number;
+            station: components["schemas"]["Station"];
+            taken_at: string;
+        };
+        DeliveryOut: {
+            answer: string | null;
+            attempt: number;
+            began_at: string;
+            channel: string;
+            ended_at: string | null;
+            key: string;
+            result: string;
+            shown: string;
+        };
+        Device: {
+            code: string;
+            created_at: string;
+            enterprise: components["schemas"]["Ref"];
+            expected_interval_s: number;
+            gateway: components["schemas"]["Ref"];
+            hazard_unit: components["schemas"]["Ref"] | null;
+            id: number;
+            kind: string;
+            location: string;
+            name: string;
+            points: components["schemas"]["PointRef"][];
+            tags: {
+                [key: string]: unknown;
+            };
         };
         DeviceKindOut: {
             code: string;
@@ -199,12 +339,40 @@ export interface components {
             location: string;
             name: string;
         };
+        DrillOut: {
+            alarms: number;
+            announced_at: string;
+            announced_by: string;
+            cancelled_at: string | null;
+            cancelled_by: string | null;
+            ends_at: string;
+            enterprise: components["schemas"]["Ref"];
+            expected: number;
+            id: number;
+            kind: string;
+            points: number;
+            starts_at: string;
+            /** @enum {string} */
+            state: "announced" | "running" | "over" | "cancelled";
+            tier: string;
+            title: string;
+        };
         /** @enum {string} */
         Duty: "sign" | "verify" | "submit" | "review";
         DutyOut: {
             at: string;
             overdue: boolean;
             stage: components["schemas"]["Duty"];
+        };
+        Enterprise: {
+            area: string;
+            code: string;
+            contact: string;
+            created_at: string;
+            id: number;
+            name: string;
+            /** @enum {string} */
+            site: "enterprise" | "household" | "street_shop";
         };
         Episode: {
             actor: string | null;
@@ -229,6 +397,149 @@ export interface components {
             size_bytes: number;
             uploaded_at: string;
             uploaded_by: string;
+        };
+        Gateway: {
+            code: string;
+            created_at: string;
+            /** @enum {string} */
+            dialect: "hazardloop" | "thingsboard" | "sparkplug" | "senml" | "mapping";
+            enterprise: components["schemas"]["Ref"];
+            firmware: string | null;
+            id: number;
+            last_heard_at: string | null;
+            mqtt_username: string;
+            name: string;
+            online: boolean;
+            profile: {
+                [key: string]: unknown;
+            };
+            status_at: string | null;
+        };
+        GatewayWithSecret: {
+            code: string;
+            created_at: string;
+            /** @enum {string} */
+            dialect: "hazardloop" | "thingsboard" | "sparkplug" | "senml" | "mapping";
+            enterprise: components["schemas"]["Ref"];
+            firmware: string | null;
+            id: number;
+            last_heard_at: string | null;
+            mqtt: components["schemas"]["MqttLogin"];
+            mqtt_username: string;
+            name: string;
+            online: boolean;
+            profile: {
+                [key: string]: unknown;
+            };
+            status_at: string | null;
+        };
+        /** @enum {string} */
+        Grade: "general" | "major";
+        Group: {
+            closed: number;
+            drills: number;
+            found_late: number;
+            key: string;
+            members?: string[] | null;
+            on_time: number;
+            open: number;
+            raised: number;
+            rate: number | null;
+            reopened: number;
+            returned: number;
+            verdicts: {
+                [key: string]: number;
+            };
+        };
+        HandlingOut: {
+            closed: number;
+            drills: number;
+            formula: string;
+            found_late: number;
+            from: string;
+            groups: components["schemas"]["Group"][];
+            members?: string[] | null;
+            on_time: number;
+            open: number;
+            raised: number;
+            rate: number | null;
+            reopened: number;
+            returned: number;
+            to: string;
+            verdicts: {
+                [key: string]: number;
+            };
+        };
+        HazardBrief: {
+            alarm: string | null;
+            allowed_acts: components["schemas"]["Act"][];
+            closed_at: string | null;
+            deadline: string | null;
+            enterprise: string;
+            found_at: string;
+            found_by: string;
+            funds: string | null;
+            grade: components["schemas"]["Grade"];
+            hazard_unit: string | null;
+            id: number;
+            measures: string | null;
+            notified: boolean;
+            origin: components["schemas"]["Origin"];
+            overdue: boolean;
+            place: string;
+            plan: string | null;
+            recheck_due: string | null;
+            recurred: number;
+            regimes: {
+                [key: string]: boolean;
+            };
+            repeats: number;
+            responsible: string | null;
+            returned: number;
+            revision: number;
+            sector: string;
+            station: components["schemas"]["Station"];
+            supervised: boolean;
+            supervision: {
+                [key: string]: unknown;
+            } | null;
+            title: string;
+        };
+        HazardOut: {
+            alarm: string | null;
+            allowed_acts: components["schemas"]["Act"][];
+            closed_at: string | null;
+            deadline: string | null;
+            deeds: components["schemas"]["DeedOut"][];
+            enterprise: string;
+            found_at: string;
+            found_by: string;
+            funds: string | null;
+            grade: components["schemas"]["Grade"];
+            hazard_unit: string | null;
+            id: number;
+            measures: string | null;
+            notified: boolean;
+            origin: components["schemas"]["Origin"];
+            overdue: boolean;
+            place: string;
+            plan: string | null;
+            recheck_due: string | null;
+            recurred: number;
+            regimes: {
+                [key: string]: boolean;
+            };
+            repeats: number;
+            responsible: string | null;
+            returned: number;
+            revision: number;
+            sector: string;
+            station: components["schemas"]["Station"];
+            supervised: boolean;
+            supervision: {
+                [key: string]: unknown;
+            } | null;
+            title: string;
         };
         HoldBrief: {
             by: string;
@@ -267,6 +578,37 @@ export interface components {
             until: string;
             while_rule: string | null;
         };
+        LatestReading: {
+            device: string;
+            enterprise: string;
+            kind: string;
+            observed_at: string;
+            point: {
+                [key: string]: unknown;
+            };
+            quality: string;
+            received_at: string;
+            value: number | null;
+        };
+        LedgerLine: {
+            action: string;
+            actor: string;
+            actor_role: string;
+            alarm: string | null;
+            body: {
+                [key: string]: unknown;
+            };
+            case: string | null;
+            hash: string;
+            id: number;
+            note: string | null;
+            noted_at: string | null;
+            position: number;
+            revision: number | null;
+            subject: string;
+            subject_id: string;
+            taken_at: string;
+        };
         LimitOut: {
             direction: string;
             limit: number;
@@ -289,6 +631,55 @@ export interface components {
             role: string;
             username: string;
         };
+        Member: {
+            /** Format: uuid */
+            alarm_id: string;
+            raised_at: string;
+        };
+        MembersOut: {
+            items: components["schemas"]["Member"][];
+            next_cursor?: string | null;
+            total: number;
+        };
+        MessageOut: {
+            contact: number;
+            deliveries: components["schemas"]["DeliveryOut"][];
+            id: number;
+            name: string;
+            notices: number;
+            read_at: string | null;
+            read_by: string | null;
+            send_at: string;
+            sent_at: string | null;
+            state: string;
+            tier: string;
+            too_few: boolean;
+        };
+        MqttLogin: {
+            password: string;
+            topics: {
+                [key: string]: string;
+            };
+            username: string;
+        };
+        NoticeOut: {
+            alarm_id: string | null;
+            case_id: string | null;
+            due_at: string | null;
+            enterprise: string | null;
+            id: number;
+            kind: string;
+            messages: components["schemas"]["MessageOut"][];
+            party: string | null;
+            post: string;
+            queued_at: string;
+            reason: string | null;
+            /** @enum {string} */
+            state: "waiting" | "held" | "sending" | "sent" | "undeliverable";
+            tier: string;
+        };
+        /** @enum {string} */
+        Origin: "alarm" | "self_inspection" | "local_inspection" | "county_inspection" | "report";
         /** @enum {string} */
         Party: "enterprise" | "authority";
         PermitOut: {
@@ -307,6 +698,12 @@ export interface components {
             code: string;
             id: number;
             quantity: string;
+        };
+        PointRef: {
+            code: string;
+            id: number;
+            quantity: string;
+            unit: string;
         };
         QuantityOut: {
             code: string;
@@ -330,6 +727,53 @@ export interface components {
             code: string;
             id: number;
             name: string;
+        };
+        /** @enum {string} */
+        Regime: "dispatch" | "ledger" | "close_out" | "notice" | "clear_to_zero";
+        RequiredOut: {
+            basis: string;
+            enterprise: string;
+            hazard_unit: string;
+            installed: number;
+            kind: string;
+            required: number;
+        };
+        ResponseGroup: {
+            key: string;
+            late_review: number;
+            late_sign_authority: number;
+            late_sign_enterprise: number;
+            late_submit: number;
+            late_verify: number;
+            raised: number;
+            responded: number;
+            responded_authority: number;
+            responded_enterprise: number;
+            response_rate: number | null;
+            stages: {
+                [key: string]: components["schemas"]["SpreadOut"];
+            };
+            verified_30: number;
+        };
+        ResponseOut: {
+            formula: string;
+            from: string;
+            groups: components["schemas"]["ResponseGroup"][];
+            late_review: number;
+            late_sign_authority: number;
+            late_sign_enterprise: number;
+            late_submit: number;
+            late_verify: number;
+            raised: number;
+            responded: number;
+            responded_authority: number;
+            responded_enterprise: number;
+            response_rate: number | null;
+            stages: {
+                [key: string]: components["schemas"]["SpreadOut"];
+            };
+            to: string;
+            verified_30: number;
         };
         RuleOut: {
             guidance: components["schemas"]["Words"];
@@ -385,6 +829,12 @@ export interface components {
             total: number;
             truncated: boolean;
         };
+        SpreadOut: {
+            of: number;
+            p50_s: number | null;
+            p90_s: number | null;
+            worst_s: number | null;
+        };
         /** @enum {string} */
         Stage: "raised" | "dispatched" | "signed" | "verified" | "handling" | "submitted" | "closed";
         StandsOut: {
@@ -394,6 +844,17 @@ export interface components {
         };
         /** @enum {string} */
         State: "normal" | "unacknowledged" | "acknowledged" | "returned_unacknowledged" | "latched_unacknowledged" | "latched_acknowledged" | "shelved" | "suppressed" | "out_of_service";
+        StatementOut: {
+            /** Format: date */
+            day: string;
+            formula: string;
+            items: components["schemas"]["Day"][];
+            provisional: boolean;
+            time_zone: string;
+            total: components["schemas"]["Balance"];
+        };
+        /** @enum {string} */
+        Station: "found" | "registered" | "rectifying" | "reported" | "closed";
         StepOut: {
             action: string;
             actor: string;
@@ -410,11 +871,27 @@ export interface components {
             overdue: number;
             unacked: number;
         };
+        UnitRefOut: {
+            enterprise: string;
+            hazard_unit: string;
+        };
+        Unnumbered: {
+            duplicate: number;
+            rejected: number;
+            stored: number;
+        };
         /** @enum {string} */
         Verdict: "real" | "false_alarm" | "test" | "maintenance" | "unknown";
         Words: {
             en: string;
             zh: string;
+        };
+        WorstDevice: {
+            blind_minutes: number;
+            device: string;
+            enterprise: string;
+            kind: string;
+            online_rate: number | null;
         };
         hazardloop__service__api__alarm_views__DueOut: {
             at: string;

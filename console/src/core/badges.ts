@@ -19,5 +19,6 @@ export function countStages(alarms: Iterable<CompactAlarm>): { toHandle: number;
 export const badges = computed<Partial<Record<PageId, number>>>(() => {
   const { toHandle, toReview } = countStages(rows.value.values());
   const unacked = TIERS.reduce((sum, tier) => sum + (counts.value?.tiers[tier]?.unacked ?? 0), 0);
-  return { alarms: unacked, holds: counts.value?.shelved ?? 0, tasks: toHandle, review: toReview };
+  const overdue = TIERS.reduce((sum, tier) => sum + (counts.value?.tiers[tier]?.overdue ?? 0), 0);
+  return { cases: overdue, alarms: unacked, holds: counts.value?.shelved ?? 0, tasks: toHandle, review: toReview };
 });

@@ -4,8 +4,10 @@
 import type { Component } from "vue";
 import type { Me, Role } from "../api/model.ts";
 
-export type PageId = "alarms" | "tasks" | "review" | "holds" | "handover";
-export type MenuGroup = "watch" | "work";
+export type PageId =
+  | "alarms" | "tasks" | "review" | "holds" | "handover" | "cases" | "hazards" | "drills"
+  | "figures" | "notices" | "contacts" | "registry" | "intake" | "ledger";
+export type MenuGroup = "watch" | "work" | "figures" | "system";
 
 export interface Screen {
   id: PageId;
@@ -28,6 +30,15 @@ export const SCREENS: readonly Screen[] = [
     id: "review", group: "work", needs: "cases.step", roles: ["authority", "supervisor", "operator"],
     load: () => import("../pages/review/ReviewPage.vue"),
   },
+  { id: "cases", group: "work", needs: "cases.read", load: () => import("../pages/cases/CasesPage.vue") },
+  { id: "hazards", group: "work", needs: "hazards.read", load: () => import("../pages/hazards/HazardsPage.vue") },
+  { id: "drills", group: "work", needs: "drills.read", load: () => import("../pages/drills/DrillsPage.vue") },
+  { id: "figures", group: "figures", needs: "figures.read", load: () => import("../pages/figures/FiguresPage.vue") },
+  { id: "registry", group: "system", needs: "registry.read", load: () => import("../pages/registry/RegistryPage.vue") },
+  { id: "intake", group: "system", needs: "dead_letters.read", load: () => import("../pages/intake/IntakePage.vue") },
+  { id: "notices", group: "system", needs: "notices.read", load: () => import("../pages/notices/NoticesPage.vue") },
+  { id: "contacts", group: "system", needs: "contacts.read", load: () => import("../pages/notices/ContactsPage.vue") },
+  { id: "ledger", group: "system", needs: "ledger.read", load: () => import("../pages/ledger/LedgerPage.vue") },
 ];
 
 type Viewer = Pick<Me, "role" | "permissions">;

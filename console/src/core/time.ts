@@ -1,6 +1,8 @@
 // Instants and durations in words. The zone is the district's, whatever zone the PC is set to.
 
 export const ZONE = "Asia/Shanghai";
+/** The zone has no summer time. */
+export const ZONE_OFFSET = "+08:00";
 
 const parts = new Intl.DateTimeFormat("en-CA", {
   timeZone: ZONE, hourCycle: "h23",
@@ -19,6 +21,9 @@ function civil(atMs: number): Civil {
     day: `${found["year"]}-${monthDay}`, monthDay, minute, second: `${minute}:${found["second"]}`,
   };
 }
+
+/** `2026-11-22`, the day of an instant. */
+export const civilDay = (atMs: number): string => civil(atMs).day;
 
 /** `09:12:07`, whatever the day. */
 export const clockText = (atMs: number): string => civil(atMs).second;
