@@ -96,13 +96,16 @@ ENTER_SCOPE: Final = """
 
 @asynccontextmanager
 async def request_scope(
-    pool: Pool, scope: str, actor: str = "", role: str = ""
+    pool: Pool, scope: str, actor: str = "", role: str = "", *, one_instant: bool = False
 ) -> AsyncIterator[Connection]:
     """One transaction as `hazardloop_api` that sees `scope`: `*`, or an enterprise_id as text.
 
     `actor` and `role`: whom the ledger names for what the database writes down by itself.
+    `one_instant`: all that it reads is of the instant at which it began.
     """
     async with pool.connection() as connection, connection.transaction():
+        if one_instant:
+            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         await connection.execute("SET LOCAL ROLE hazardloop_api")
         await connection.execute(ENTER_SCOPE, [scope, actor, role])
         yield connection

@@ -24,7 +24,7 @@ from procrastinate.retry import BaseRetryStrategy
 
 from hazardloop.alarms import escalation_store
 from hazardloop.alarms.chasing import chase
-from hazardloop.service import queue_schema
+from hazardloop.service import queue_schema, reporting
 from hazardloop.service.database import Connection, Pool, open_pool, patient
 from hazardloop.service.notification.delivering import deliver_message
 from hazardloop.service.notification.sending import send_notices
@@ -67,15 +67,27 @@ async def escalate(office: Office, arguments: Mapping[str, Any]) -> None:
             told = await chase(conn, row[0])
 
 
+async def write_reports(office: Office, arguments: Mapping[str, Any]) -> None:
+    """All reports that are planned are made."""
+    await reporting.write_reports(office.pool, office.settings)
+
+
+async def keep_report_calendar(office: Office, arguments: Mapping[str, Any]) -> None:
+    """Reports of days, weeks and months that have ended are planned and made."""
+    await reporting.keep_calendar(office.pool, office.settings)
+
+
 TASKS: Final[Mapping[str, Task]] = {
     escalation_store.TASK: escalate,
+    reporting.TASK: write_reports,
     "send_notices": send_notices,
     "deliver_message": deliver_message,
 }
 """What can be deferred, by the name that stands in the queue."""
 
 AGAIN_AND_AGAIN: Final[Mapping[str, tuple[str, Task]]] = {
-    "escalate_again": ("* * * * * */10", escalate)
+    "escalate_again": ("* * * * * */10", escalate),
+    "keep_report_calendar": ("* * * * *", keep_report_calendar),
 }
 """What is done at fixed times: cron, with seconds as its sixth column, and what."""
 

@@ -25,6 +25,7 @@ TAGS: Final = (
     ("drills", "Announced before they begin, run through the real chain, counted apart."),
     ("hazards", "What was found wrong, from the finding to the recheck after it was put right."),
     ("figures", "Published figures with their formulas and members."),
+    ("reports", "Figures of a day, a week or a month, frozen, as a workbook and as pages."),
     ("ledger", "Every act, chained, and the signed checkpoints that prove it."),
     ("live", "Server-sent events; goes with the snapshot `/alarms/open`."),
     ("intake", "What gateways sent that could not be used."),

@@ -26,8 +26,7 @@ from hazardloop.alarms.figures import (
     whole,
 )
 from hazardloop.alarms.packed_months import PackedMonths
-from hazardloop.devices.instants import microseconds_of, utc
-from hazardloop.service.api import lookup, paging
+from hazardloop.service.api import lookup
 from hazardloop.service.api.access import Conn, Here, Now, require
 from hazardloop.service.api.problems import Problem, problems
 from hazardloop.service.api.rows import fetch
@@ -183,6 +182,13 @@ async def get_handling(
     """Share of the alarms raised in a period whose case is closed with a verdict."""
     tables = (Table.MARKS, Table.IDS) if members else (Table.MARKS,)
     facts, enterprises = await facts_asked(conn, wanted, here.packed_months, tables)
+    return handling_of(facts, wanted, enterprises, members=members)
+
+
+def handling_of(
+    facts: Facts, wanted: Asked, enterprises: Mapping[int, str], *, members: bool = False
+) -> HandlingOut:
+    """How these alarms were handled, in the whole and by groups."""
     groups = split(facts, wanted, enterprises)
     return HandlingOut.model_validate(
         _handling(facts, whole(facts), members)[0]
@@ -287,6 +293,11 @@ async def get_response(conn: Conn, here: Here, wanted: Wanted) -> ResponseOut:
     """How fast alarms were signed, verified, reported and closed."""
     tables = (Table.MARKS, Table.TIMES)
     facts, enterprises = await facts_asked(conn, wanted, here.packed_months, tables)
+    return response_of(facts, wanted, enterprises)
+
+
+def response_of(facts: Facts, wanted: Asked, enterprises: Mapping[int, str]) -> ResponseOut:
+    """How fast these alarms were answered, in the whole and by groups."""
     groups = split(facts, wanted, enterprises)
     return ResponseOut.model_validate(
         _response(facts, whole(facts))[0]
@@ -311,75 +322,3 @@ def _response(facts: Facts, groups: Groups) -> list[dict[str, Any]]:
         }
         for one, stages in zip(counts(facts, groups, ANSWERED), spreads(facts, groups), strict=True)
     ]
-
-
-class Member(Out):
-    """One alarm that a figure counts."""
-
-    alarm_id: UUID
-    raised_at: Instant
-
-
-class MembersOut(paging.Listing[Member]):
-    """The alarms that a figure counts, oldest first."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "total": 1,
-                    "items": [
-                        {
-                            "alarm_id": "6a1f7c1e-2d0a-5c3e-9a35-3a1de1fca0a4",
-                            "raised_at": "2026-11-22T01:12:07.120Z",
-                        }
-                    ],
-                    "next_cursor": None,
-                }
-            ]
-        }
-    )
-    total: int = Field(description="As large as the figure is.")
-
-
-@router.get(
-    "/kpi/members",
-    dependencies=[require("figures.read")],
-    responses=problems("not_found", "invalid", "bad_request"),
-)
-async def get_members(
-    conn: Conn,
-    here: Here,
-    wanted: Wanted,
-    page: paging.Paging,
-    figure: Annotated[str, Query(description=f"One of {', '.join(FIGURES)}.")],
-    key: Annotated[str | None, Query(description="Of the group, with `group_by`.")] = None,
-) -> MembersOut:
-    """Which alarms one figure counts, in the whole or in one group."""
-    if figure not in FIGURES:
-        raise Problem("invalid", f"figure: {figure!r} is none of {', '.join(FIGURES)}")
-    if (key is None) != (wanted.group_by is None):
-        raise Problem("invalid", "key: it goes with group_by, and group_by with it")
-    if page.after and [type(part) for part in page.after] != [int, str]:
-        raise Problem("bad_request", "this cursor is none that this list gave")
-    facts, enterprises = await facts_asked(conn, wanted, here.packed_months)
-    keep = FIGURES[figure](facts)
-    if wanted.group_by is not None:
-        groups = grouped(facts, wanted.group_by, enterprises)
-        keep &= groups.codes == (groups.keys.index(key) if key in groups.keys else -1)
-    total = int(keep.sum())
-    if page.after:
-        keep &= facts.after(page.after[0], page.after[1])
-    places = facts.first(keep, page.limit + 1)
-    listed = [
-        Member(alarm_id=one, raised_at=utc(int(at_us)))
-        for one, at_us in zip(
-            facts.alarm_ids(places), facts.column("raised_us")[places], strict=True
-        )
-    ]
-    shown = paging.listing(listed, page, _place)
-    return MembersOut(items=shown.items, next_cursor=shown.next_cursor, total=total)
-
-
-def _place(one: Member) -> tuple[int, str]:
-    return microseconds_of(one.raised_at), str(one.alarm_id)

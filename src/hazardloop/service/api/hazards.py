@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import AwareDatetime
 
 from hazardloop.alarms import hazard_store
+from hazardloop.alarms.alarm import Actor as Person
 from hazardloop.alarms.figures import floored_share
 from hazardloop.alarms.hazard import (
     FIVE,
@@ -67,12 +68,17 @@ ALL: Final[dict[str, Any]] = dict.fromkeys(
 DEEDS: Final = "SELECT * FROM hazard_deed WHERE hazard_id = %(id)s ORDER BY revision"
 
 
-async def _briefs(conn: Connection, account: Account, wanted: dict[str, Any]) -> list[HazardBrief]:
+async def briefs(conn: Connection, asking: Person, wanted: dict[str, Any]) -> list[HazardBrief]:
+    """Hazards that fit `wanted`, a value for some names in CHOSEN and for `now`, oldest first."""
     rows = await fetch(conn, SELECT + CHOSEN, ALL | wanted)
-    return [HazardBrief.model_validate(_brief(row, account)) for row in rows]
+    return [HazardBrief.model_validate(_brief(row, asking)) for row in rows]
 
 
-def _brief(row: dict[str, Any], account: Account) -> dict[str, Any]:
+async def _briefs(conn: Connection, account: Account, wanted: dict[str, Any]) -> list[HazardBrief]:
+    return await briefs(conn, account.as_actor, wanted)
+
+
+def _brief(row: dict[str, Any], asking: Person) -> dict[str, Any]:
     hazard = hazard_store.hazard_of(row)
     told = records(hazard)
     return row | {
@@ -80,7 +86,7 @@ def _brief(row: dict[str, Any], account: Account) -> dict[str, Any]:
         "alarm": row["alarm_id"],
         "overdue": bool(row["overdue"]),
         "regimes": {regime: told[regime] for regime in map(Regime, row["asked"])},
-        "allowed_acts": allowed(hazard, account.as_actor),
+        "allowed_acts": allowed(hazard, asking),
     }
 
 

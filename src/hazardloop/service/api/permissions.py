@@ -35,6 +35,8 @@ PERMISSIONS: Final[Mapping[str, frozenset[Role]]] = {
     "recipients.read": EVERYONE - {Role.ENTERPRISE, Role.TESTER},
     "recipients.write": frozenset({Role.ADMIN, Role.SUPERVISOR}),
     "figures.read": EVERYONE,
+    "reports.read": EVERYONE,
+    "reports.write": EVERYONE - {Role.TESTER},
     "escalation.write": frozenset({Role.ADMIN, Role.SUPERVISOR}),
     "calendar.read": EVERYONE,
     "calendar.write": frozenset({Role.ADMIN, Role.SUPERVISOR}),
