@@ -139,7 +139,7 @@ def notice(telling: Telling) -> Section | None:
     if "notice" not in contents:
         return None
     told = contents["notice"]
-    columns = [Column(words["rank"], Form.COUNT, 0.6), Column(words["enterprise"], weight=2.6)]
+    columns = [Column(words["rank"], Form.COUNT, 0.6), Column(words["enterprise"], weight=3.2)]
     columns += [Column(words[name], form) for name, form in RANKED]
     rows = [
         (one["rank"], telling.enterprise(one["enterprise"]), *(one[name] for name, _ in RANKED))

@@ -24,7 +24,7 @@ from hazardloop.reports.headlines import Form
 from hazardloop.reports.telling import Telling
 from hazardloop.reports.words import WORDS
 
-DIGEST_SHOWN: Final = 16
+DIGEST_SHOWN: Final = 12
 """So much of the digest stands at the foot of each page; all of it on the first."""
 
 
@@ -47,7 +47,7 @@ def laid_out(
     telling = Telling(contents, lang, zone)
     words = WORDS[lang]
     title = words[f"title_{told['kind']}"]
-    scope = _scope(told, words)
+    scope = _scope(telling, words)
     days = {"first": told["first"], "last": told["last"], "zone": told["time_zone"]}
     period = words["day" if told["first"] == told["last"] else "period"].format(**days)
     version = told["version"]
@@ -73,11 +73,9 @@ def laid_out(
     return Document(title, f"{scope} · {period}", lang, zone, footer, told_of)
 
 
-def _scope(told: Mapping[str, Any], words: Mapping[str, str]) -> str:
-    enterprise = told["enterprise"]
-    if enterprise is None:
-        return words["district"]
-    return f"{enterprise['name']}（{enterprise['code']}）"
+def _scope(telling: Telling, words: Mapping[str, str]) -> str:
+    enterprise = telling.contents["report"]["enterprise"]
+    return words["district"] if enterprise is None else telling.enterprise(enterprise["code"])
 
 
 def _summary(telling: Telling, sha256: str) -> Section:

@@ -84,7 +84,7 @@ def _by_enterprise(telling: Telling) -> Table:
         ("blind_minutes", Form.COUNT),
     )
     columns = [Column(words["enterprise"], weight=2.4)]
-    columns += [Column(words[name], form) for name, form in shown]
+    columns += [Column(words[name], form, 1.2) for name, form in shown]
     rows = [
         (telling.enterprise(one["key"]), *(one[name] for name, _ in shown))
         for one in telling.contents["connectivity"]["groups"]
@@ -121,17 +121,16 @@ def overdue(telling: Telling) -> Section:
     words, told = telling.words, telling.contents["overdue"]
     rows = [
         (one["enterprise"], one["device"], words[f"tier_{one['tier']}"],
-         words[f"duty_{one['duty']}"], one["due_at"], one["raised_at"], one["case"])
+         words[f"duty_{one['duty']}"], one["due_at"], one["case"])
         for one in told["listed"]
     ]  # fmt: skip
     columns = (
-        Column(words["enterprise"]),
-        Column(words["device"]),
-        Column(words["tier"], weight=1.1),
-        Column(words["owed"]),
-        Column(words["due_at"], Form.INSTANT, 1.4),
-        Column(words["raised_at"], Form.INSTANT, 1.4),
-        Column(words["case"], weight=2.6),
+        Column(words["enterprise"], weight=1.1),
+        Column(words["device"], weight=1.3),
+        Column(words["tier"], weight=1.6),
+        Column(words["owed"], weight=0.9),
+        Column(words["due_at"], Form.INSTANT, 1.8),
+        Column(words["case"], weight=3.8),
     )
     blocks: list[Block] = [Note(words["now_note"]), Table(columns, rows, none=words["no_overdue"])]
     return telling.part("overdue", [*blocks, *_rest(telling, rows, told["total"])])
@@ -140,4 +139,4 @@ def overdue(telling: Telling) -> Section:
 def _rest(telling: Telling, rows: Sequence[Any], total: int) -> list[Note]:
     if len(rows) >= total:
         return []
-    return [Note(telling.words["named_rest"].format(listed=len(rows), total=total), strong=True)]
+    return [Note(telling.words["named_rest"].format(listed=len(rows), total=total))]

@@ -37,7 +37,9 @@ class Telling:
     def enterprise(self, code: str) -> str:
         """Name and code."""
         name = self.contents["enterprises"].get(code)
-        return code if not name else f"{name}（{code}）"
+        if not name:
+            return code
+        return f"{name}（{code}）" if self.lang == "zh-CN" else f"{name} ({code})"
 
     def instant(self, told: str | None) -> str:
         """In the report's time zone."""
@@ -56,12 +58,14 @@ class Telling:
             Column(self.words["this"], weight=1.3, forms=forms),
             Column(self.words["reference" if reference else "members"], weight=1.6),
         ]
-        rows = [
-            (
-                self.words[one.word],
-                headlines.value_of(self.contents, one),
-                self.words.get(f"ref_{one.word}", "") if reference else one.members or "",
-            )
+        beside = [
+            self.words.get(f"ref_{one.word}", "") if reference else one.members or ""
             for one in chosen
         ]
+        rows = [
+            (self.words[one.word], headlines.value_of(self.contents, one), more)
+            for one, more in zip(chosen, beside, strict=True)
+        ]
+        if not any(beside):
+            return Table(columns[:-1], [row[:-1] for row in rows])
         return Table(columns, rows)

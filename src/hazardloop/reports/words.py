@@ -180,6 +180,7 @@ ZH: Final[Mapping[str, str]] = {
     "。分母为零时没有比率，"
     "以“—”表示。",
     "footer": "{title} · {scope} · {period} · 第 {version} 版 · {sha}",
+    "page": "第 {page} 页",
     "tier_red": "红（重大）",
     "tier_orange": "橙（较大）",
     "tier_yellow": "黄（一般）",
@@ -384,6 +385,7 @@ EN: Final[Mapping[str, str]] = {
     "on_time_rate_formula": "on_time_rate = on_time / raised, floored to 4 places; 100% means all."
     " Over nothing there is no share: it is shown as “—”.",
     "footer": "{title} · {scope} · {period} · version {version} · {sha}",
+    "page": "Page {page}",
     "tier_red": "Red (extreme)",
     "tier_orange": "Orange (severe)",
     "tier_yellow": "Yellow (moderate)",

@@ -9,10 +9,14 @@ from hazardloop.alarms.facts import Facts
 from hazardloop.reports.course import members
 from hazardloop.reports.document import Document
 from hazardloop.reports.layout import laid_out
+from hazardloop.reports.pages import pages
 from hazardloop.reports.words import LANGUAGES
 from hazardloop.reports.workbook import workbook
 
-FORMATS: Final[Mapping[str, Callable[[Document, datetime], bytes]]] = {"xlsx": workbook}
+FORMATS: Final[Mapping[str, Callable[[Document, datetime], bytes]]] = {
+    "pdf": pages,
+    "xlsx": workbook,
+}
 MEDIA_TYPES: Final = {
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "pdf": "application/pdf",

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from openpyxl import load_workbook
 from psycopg_pool import AsyncConnectionPool
+from pypdf import PdfReader
 
 from hazardloop.alarms.alarm import Tier
 from hazardloop.reports.words import LANGUAGES
@@ -183,6 +184,23 @@ async def test_the_workbook_can_be_read_back_in_both_languages(
         assert sum(row[head.index("raised")] for row in listed) == 2
         assert sum(row[head.index("closed")] for row in listed) == 1
         assert sum(len(page._charts) for page in book.worksheets) >= 3
+
+
+async def test_the_pages_say_what_was_frozen(api: World, settings: Settings) -> None:
+    await handled(api, "E1:GD-1.lel")
+    ent1 = await api.client("ent1")
+    one = await ask(ent1)
+    await write(api, settings)
+    told = await read(ent1, one["id"])
+    for lang in LANGUAGES:
+        asked = {"format": "pdf", "lang": lang}
+        answer = await ent1.get(f"/reports/{one['id']}/file", params=asked)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "application/pdf")
+        pages = PdfReader(io.BytesIO(answer.content)).pages
+        text = "".join(page.extract_text() for page in pages)
+        assert "100.00%" in text
+        assert "示范化工" in text
+        assert told["sha256"] in text.replace("\n", "")
 
 
 async def test_nobody_asks_for_the_future_or_for_too_much(api: World) -> None:
