@@ -141,7 +141,7 @@ PEOPLE = """
       FROM contact, generate_series(1, CASE name WHEN 'ON-1' THEN 2 ELSE 1 END) AS nth"""
 CHANNELS = {"/ON-1/1", "/ON-1/2", "/ON-2/1"}
 OUTAGE = "SELECT broken_legs, alarm_id FROM path_watch WHERE broken_since IS NOT NULL"
-SHOUTS = {"canary_every_s": 0.5, "canary_within_s": 15, "notify_private": "true"}
+SHOUTS = {"canary_every_s": 0.5, "canary_within_s": 40, "notify_private": "true"}
 
 
 def put_on_duty(database: str, url: str) -> None:
@@ -248,7 +248,7 @@ def asked_from(home: Path, port: int) -> dict[str, str]:
         "HAZARDLOOP_HOME": str(home),
         "HAZARDLOOP_WATCHDOG_URL": f"http://127.0.0.1:{port}",
         "HAZARDLOOP_CANARY_EVERY_S": "0.5",
-        "HAZARDLOOP_CANARY_WITHIN_S": "15",
+        "HAZARDLOOP_CANARY_WITHIN_S": "40",
     }
 
 
