@@ -85,6 +85,8 @@ def test_every_figure_opens_the_alarms_it_counts(visit: Any, town: Town) -> None
     page = visit().enter("supervisor")
     show(page, "处置报表")
     expect(page.get_by_test_id("sentence")).to_contain_text("处置率 0.0 %（0/")
+    online = page.get_by_role("region", name="在线率", exact=True)
+    expect(online).to_contain_text("有数据设备")
     raised = page.get_by_role("region", name="处置率", exact=True).locator("[data-figure=raised]")
     (count,) = town.ask("SELECT count(*) FROM alarm WHERE NOT drill")[0]
     expect(raised).to_have_text(str(count))

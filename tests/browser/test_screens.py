@@ -85,6 +85,7 @@ def settled(page: Page) -> None:
     """The screen shows its data, and nothing is being fetched for it any more."""
     expect(page.locator(".app-body > :not(.menu)").first).to_be_visible()
     expect(page.get_by_text(re.compile("正在载入|Loading"))).to_have_count(0)
+    expect(page.locator(".empty[role=alert]")).to_have_count(0)
     page.evaluate("() => document.fonts.ready")
 
 
