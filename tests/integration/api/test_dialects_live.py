@@ -154,6 +154,7 @@ def test_a_device_that_is_gone_is_an_alarm(database: str, broker: Broker, home: 
         alarm = (
             "SELECT d.code || '.' || p.quantity, tier_now FROM alarm a"
             " JOIN point p USING (point_id) JOIN device d ON d.device_id = p.device_id"
+            " WHERE d.code = 'GD-1'"
         )
         eventually(lambda: query(database, alarm) == [("GD-1.in_service", 1)], "it is out")
 
