@@ -17,7 +17,8 @@ from hazardloop.alarms.kernels import silent_from, stirring, usable
 from hazardloop.alarms.measuring import measured
 from hazardloop.alarms.memory import CellRow, LateFind, Memory, silence_at, watch_of
 from hazardloop.alarms.rings import push_all, rounds
-from hazardloop.alarms.rule_table import US_PER_S, Gauge, RuleTable
+from hazardloop.alarms.rule_table import Gauge, RuleTable
+from hazardloop.alarms.rule_watches import US_PER_S
 from hazardloop.alarms.story import Moment, Story
 from hazardloop.alarms.walk import Walk, gathered_moment, note_find
 from hazardloop.devices.readings import NEVER, Bools, Quality, Readings

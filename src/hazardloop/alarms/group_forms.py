@@ -1,6 +1,7 @@
 """The forms of rules over groups of points: what may be written, and the group that comes of it."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
@@ -57,13 +58,13 @@ class GroupedForm(LimitsForm):
     group: GroupForm
     min_members: Members = 1
 
+    @abstractmethod
     def made(self, quantity: Quantity, interval_s: float) -> Group:
         """The group, of points that report every `interval_s`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def span(self, quantity: Quantity) -> tuple[float, float, str]:
         """The least and the most that can come of it, and its unit."""
-        raise NotImplementedError
 
     def grouped(self, quantity: Quantity, interval_s: float) -> Grouped:
         """The condition that it stands for."""

@@ -8,7 +8,8 @@ from typing import Any
 from hazardloop.alarms.alarm import Change, ChangeKind, Direction, Tier, alarm_id_of
 from hazardloop.alarms.memory import OpenAlarmRow
 from hazardloop.alarms.rule import Bits, Derived, Grouped, Rule, Silence, State, Threshold
-from hazardloop.alarms.rule_table import US_PER_S, RuleTable
+from hazardloop.alarms.rule_table import RuleTable
+from hazardloop.alarms.rule_watches import US_PER_S
 from hazardloop.alarms.watch import Signal, Standing, Watch, worst_held
 
 

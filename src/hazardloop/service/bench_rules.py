@@ -12,7 +12,8 @@ from hazardloop.alarms.evaluation import evaluate, tick
 from hazardloop.alarms.kernels import let_time_pass, take_value
 from hazardloop.alarms.memory import new_memory
 from hazardloop.alarms.rule import Rule, RuleKind, Select, Threshold
-from hazardloop.alarms.rule_table import US_PER_S, RuleTable, compile_rules
+from hazardloop.alarms.rule_table import RuleTable, compile_rules
+from hazardloop.alarms.rule_watches import US_PER_S
 from hazardloop.alarms.watch import signal_at_rest
 from hazardloop.devices.catalog import Text
 from hazardloop.devices.drafting import build_registry

@@ -20,7 +20,7 @@ from hazardloop.alarms.rule import (
     State,
     Threshold,
 )
-from hazardloop.alarms.rule_table import US_PER_S
+from hazardloop.alarms.rule_watches import US_PER_S
 from hazardloop.devices.catalog import Text
 from hazardloop.devices.drafting import build_registry
 from hazardloop.devices.readings import Readings

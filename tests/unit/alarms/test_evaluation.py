@@ -24,7 +24,8 @@ from hazardloop.alarms.memory import (
 )
 from hazardloop.alarms.rings import Rings
 from hazardloop.alarms.rule import Bits, Match, Silence, State
-from hazardloop.alarms.rule_table import US_PER_S, RuleTable, compile_rules, lay_over
+from hazardloop.alarms.rule_table import RuleTable, compile_rules, lay_over
+from hazardloop.alarms.rule_watches import US_PER_S
 from hazardloop.devices.drafting import Draft
 from hazardloop.devices.readings import Quality, Readings
 from tests.unit.alarms.scalar_oracle import Oracle, OracleChange, OracleRule

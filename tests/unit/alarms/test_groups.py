@@ -14,7 +14,8 @@ from hazardloop.alarms.evaluation import Outcome, evaluate, merge, tick
 from hazardloop.alarms.group import Group, Together, gathered, gathered_said
 from hazardloop.alarms.memory import carry_over, new_memory
 from hazardloop.alarms.rule import Grouped, Rule, Threshold
-from hazardloop.alarms.rule_table import US_PER_S, compile_rules, lay_over
+from hazardloop.alarms.rule_table import compile_rules, lay_over
+from hazardloop.alarms.rule_watches import US_PER_S
 from hazardloop.devices.readings import Quality
 from tests.unit.alarms.scalar_oracle import Oracle, OracleRule
 from tests.unit.alarms.site import START_US, high, low, point, readings, registry, rule, told, us

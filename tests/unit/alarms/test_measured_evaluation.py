@@ -14,7 +14,8 @@ from hazardloop.alarms.measure import Measure, Method
 from hazardloop.alarms.memory import Memory, carry_over, new_memory
 from hazardloop.alarms.rings import Rings, empty_rings, push_all
 from hazardloop.alarms.rule import Derived, Rule, Threshold
-from hazardloop.alarms.rule_table import US_PER_S, RuleTable, compile_rules, lay_over
+from hazardloop.alarms.rule_table import RuleTable, compile_rules, lay_over
+from hazardloop.alarms.rule_watches import US_PER_S
 from hazardloop.devices.readings import Quality
 from tests.unit.alarms.measure_oracle import says
 from tests.unit.alarms.scalar_oracle import Oracle, OracleRule

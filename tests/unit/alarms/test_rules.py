@@ -11,12 +11,8 @@ from hazardloop.alarms.alarm import Tier
 from hazardloop.alarms.evaluation import evaluate, tick
 from hazardloop.alarms.memory import new_memory
 from hazardloop.alarms.rule import Rule, Select, Silence, Threshold
-from hazardloop.alarms.rule_table import (
-    PointFacts,
-    RuleTable,
-    compile_rules,
-    selects,
-)
+from hazardloop.alarms.rule_table import RuleTable, compile_rules
+from hazardloop.alarms.rule_watches import PointFacts, selects
 from hazardloop.alarms.rules import catalogue_rules, check, definition_of, load_rules
 from hazardloop.devices.catalog import shipped_catalog
 from hazardloop.devices.marked_yaml import FileRefused
