@@ -1,4 +1,4 @@
-"""Every screen, in both themes and languages: axe finds nothing, and a picture is kept on request.
+"""Every screen: axe finds nothing. With --screens in every look, and a picture of each is kept.
 
 ./hazardloop test tests/browser/test_screens.py --screens docs/screens
 """
@@ -100,12 +100,22 @@ def screens_of(page: Page, opened: dict[str, str]) -> Iterator[tuple[str, str]]:
             yield f"{name}-open", address + opened[name]
 
 
-@pytest.mark.parametrize("username", ["supervisor", "zhang"])
-@pytest.mark.parametrize(
-    ("language", "theme"),
-    [("zh-CN", "light"), ("en", "dark")],
-    ids=["chinese light", "english dark"],
-)
+LOOKS: Final = {"chinese light": ("zh-CN", "light"), "english dark": ("en", "dark")}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """At a desk and on a phone: each in one look, or in all of them where pictures are wanted."""
+    if "theme" in metafunc.fixturenames:
+        seen = list(zip(("supervisor", "zhang"), LOOKS, strict=True))
+        if metafunc.config.getoption("--screens"):
+            seen = [(user, look) for look in LOOKS for user in ("supervisor", "zhang")]
+        metafunc.parametrize(
+            ("username", "language", "theme"),
+            [(user, *LOOKS[look]) for user, look in seen],
+            ids=[f"{user} in {look}" for user, look in seen],
+        )
+
+
 def test_a_screen_reader_finds_its_way_on_every_screen(
     visit: Any, busy_town: Town, username: str, language: str, theme: str, pictures: Path | None
 ) -> None:

@@ -31,7 +31,7 @@ class FaultKind(StrEnum):
     """One value of a message is what no sensor of its kind can show."""
 
 
-IMPOSSIBLE: Final = 1e9
+IMPOSSIBLE: Final = 1e12
 """Beyond the physical range of every quantity."""
 
 
