@@ -4,8 +4,10 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import cache
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -221,11 +223,12 @@ def load_catalog(texts: Mapping[str, str]) -> Catalog:
         kinds[kind.code] = kind
     if problems:
         raise FileRefused(problems)
-    return Catalog(kinds)
+    return Catalog(MappingProxyType(kinds))
 
 
+@cache
 def shipped_catalog() -> Catalog:
-    """The kinds of device that come with the service."""
+    """The kinds of device that come with the service, read once in a process."""
     folder = resources.files("hazardloop") / "catalogue"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=str)
     return load_catalog({file.name: file.read_text("utf-8") for file in files})
