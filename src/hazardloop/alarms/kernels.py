@@ -126,15 +126,15 @@ def take_value(watch: Watch, signal: Signal, at_us: int, value: float) -> None:
     A limit that does not hold is entered at or beyond it and holds once entered for the on-delay.
     One that holds is left beyond its deadband and ends at a reading that is still beyond it after
     the off-delay: silence is not recovery. On-delays that ended before are to be passed first.
-    Outside its hours a rule is left, and a value that is beyond a limit then waits for them.
+    Outside its hours a rule is left, and a value that is beyond a limit then waits for them. A
+    reading older than the raise, on its way when the clock ended the delay, is no end of the alarm.
     Source: deadband and delays, IEC 62682.
     """
-    # The clock may have ended a delay before this reading came: of that alarm it is no end.
     older = signal.alarm is not None and at_us < signal.alarm.raised_us
-    looks, compared = older or watch.looks(at_us), watch.compared(value)
+    looks, compared = watch.looks(at_us), watch.compared(value)
     for nth, limit in enumerate(watch.limits):
         entered = limit.enter_low <= compared <= limit.enter_high
-        if signal.holds[nth] and not _left(watch, signal, nth, at_us, compared, looks):
+        if signal.holds[nth] and (older or not _left(watch, signal, nth, at_us, compared, looks)):
             continue
         if not entered:
             signal.since[nth] = NEVER

@@ -206,8 +206,9 @@ class Oracle:
             if at - signal.since[tier] >= rule.on_delay_us:
                 signal.holds[tier], signal.since[tier] = True, NO_TIME
         else:
-            older = signal.tier and at < signal.raised_at  # on its way as the clock raised it
-            if (older or rule.looks(at)) and not rule.leaves(tier, value):
+            if signal.tier and at < signal.raised_at:
+                return  # on its way as the clock raised it
+            if rule.looks(at) and not rule.leaves(tier, value):
                 signal.since[tier] = NO_TIME
                 return
             if signal.since[tier] is NO_TIME:

@@ -266,6 +266,13 @@ pauses = st.lists(st.sampled_from([None, None, 0, 1, 4, 15]), min_size=60, max_s
     ticks=[0, None],
     crashes=[True, False],
 )
+@example(  # the clock raises as the hours open; what was measured before is no end of it
+    stream=[(0, 0, 0, -5.0, 0), (0, 2, 2, -5.0, 0), (0, 8, 8, -5.0, 0), (0, 15, 15, 10.5, 0),
+            (0, 20, 20, -5.0, 0)],
+    sizes=[2],
+    ticks=[30, None],
+    crashes=[False, False],
+)  # fmt: skip
 def test_evaluation_says_what_the_oracle_says_through_cuts_ticks_and_crashes(
     stream: list[Reading], sizes: list[int], ticks: list[int | None], crashes: list[bool]
 ) -> None:
