@@ -1,11 +1,13 @@
 """What changed in the registry is noted by the database, and followed by a worker that runs."""
 
 from collections.abc import Awaitable, Callable, Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+import yaml
 
 from hazardloop.devices.catalog import shipped_catalog
 from hazardloop.devices.registry import Registry
@@ -132,3 +134,39 @@ def test_a_device_that_is_registered_is_heard_without_a_restart(
         eventually(heard, "the new device's alarm")
         gateway.read({"GD-1.lel": 0})
     assert query(database, "SELECT count(*) FROM alarm") == [(2,)], "the first was raised once"
+
+
+LOOKING_BACK: dict[str, Any] = {
+    "id": "plant.lel.highest",
+    "kind": "aggregate",
+    "quantity": "lel",
+    "name": {"zh": "一小时最大", "en": "Highest of an hour"},
+    "select": {"kind": "gas_detector", "tags": {"watched": True}},
+    "take": "max",
+    "over_s": 3_600,
+    "high": {"yellow": 40},
+    "source": "house",
+    "confidence": "house",
+    "guidance": {"zh": "查漏。", "en": "Look for the leak."},
+}
+
+
+def test_a_window_that_begins_while_the_worker_runs_has_its_past(
+    database: str, broker: Broker, home: Path, tmp_path: Path
+) -> None:
+    shipped = resources.files("hazardloop") / "catalogue" / "gas_detector.yaml"
+    kind = yaml.safe_load(shipped.read_text("utf-8")) | {"rules": [LOOKING_BACK]}
+    (tmp_path / "gas_detector.yaml").write_text(yaml.safe_dump(kind), encoding="utf-8")
+    worlds.register(database, {"GD-1": "gas_detector"}, interval_s=1)
+    settings = {"kinds_dir": tmp_path}
+    with at_work(database, broker, home, **settings), gateway_at(broker) as gateway:
+        gateway.read({"GD-1.lel": 50})
+        eventually(lambda: query(database, worlds.STORED) == [(1,)], "it is stored")
+        with psycopg.connect(database) as connection:
+            connection.execute("UPDATE device SET tags = '{\"watched\": true}'")
+
+        def raised() -> list[tuple[Any, ...]]:
+            gateway.read({"GD-1.lel": 1})
+            return query(database, "SELECT value FROM alarm")
+
+        assert eventually(raised, "an alarm for what was said before") == [(50,)]

@@ -192,6 +192,17 @@ def lay_all(rings: Rings, given: Lately) -> None:
     rings.newest[given.ring[some]] = given.at[np.cumsum(given.count)[some] - 1]
 
 
+def lay_among(rings: Rings, given: Lately) -> None:
+    """Puts readings among what rings hold; the newest that fit, one of each instant."""
+    ends = np.cumsum(given.count)
+    for ring, count, end in zip(given.ring.tolist(), given.count.tolist(), ends, strict=True):
+        held = rings.told(ring)
+        at = np.concatenate([held[0], given.at[end - count : end]])
+        value = np.concatenate([held[1], given.value[end - count : end]])
+        at, first = np.unique(at, return_index=True)
+        rings.lay(ring, at, value[first])
+
+
 def renumbered(rings: Rings, rows: Rows) -> Rings:
     """The same for a table whose n-th row is the one of these; what it holds is shared."""
     row_of = np.full(len(rings.of_row), -1, np.int32)

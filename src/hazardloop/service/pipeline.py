@@ -47,6 +47,7 @@ from hazardloop.service.self_watch import SelfWatch
 from hazardloop.service.sink import Kept, Sink
 from hazardloop.service.site import Site
 from hazardloop.service.snapshots import Snapshots
+from hazardloop.service.windows import Refill
 from hazardloop.service.work import Aside, Work, aside_of
 
 log = logging.getLogger(__name__)
@@ -94,6 +95,7 @@ class Worker:
     drills: tuple[Drill, ...] = ()
     """Announced, and not over."""
     holds: Holds = field(default_factory=Holds)
+    refill: Refill = field(default_factory=Refill)
     ahead: asyncio.Queue[Work] = field(default_factory=lambda: asyncio.Queue(AHEAD))
 
     def __post_init__(self) -> None:
@@ -350,6 +352,7 @@ class Worker:
         if outcome.changes or outcome.cells or len(own) or to_tell:
             await self.ahead.put(Work(self.site.registry, outcome, readings=own))
         await self._take_again()
+        await self._refill_windows()
         if self.herald.untold:
             await self.herald.tell_untold(self.site.registry)
         if self.from_snapshot and self.sink.direct and not self.spool.fill.rows:
@@ -371,11 +374,31 @@ class Worker:
             self.memory = recorded
         self.from_snapshot = ""
 
+    async def _refill_windows(self) -> None:
+        """Gives windows that began while we ran the past that a start would have found."""
+        if not len(self.refill.rows):
+            return
+        await self.ahead.join()  # what was evaluated before they began must be there to be found
+        site = self.site
+        if not self.sink.direct:
+            return
+        try:
+            row, past = await self.asking(
+                lambda connection: self.refill.past(connection, site.table, self.memory),
+                ASK_WITHIN_S,
+            )
+        except DatabaseAway as error:
+            self.sink.lost(str(error))
+            return
+        if site is self.site:  # else the table changed meanwhile: at another tick
+            self.refill.lay(self.memory.rings, row, past)
+
     def take_over(self, site: Site, touched: Rows) -> None:
         """Goes on with a registry that changed; rows keep their points, new ones are added."""
         newest = nothing_seen(len(site.registry))
         newest[: len(self.newest)] = self.newest
         self.memory = carry_over(self.site.table, self.memory, site.table, touched)
+        self.refill.follow(self.site.table, site.table)
         self.self_watch = self.self_watch.moved_to(site.registry, site.catalog)
         self.doubts.follow(site.registry, site.catalog)
         self.site, self.newest = site, newest

@@ -7,21 +7,16 @@ import numpy as np
 
 from hazardloop.alarms import store as alarm_store
 from hazardloop.alarms.memory import Heard, Memory, restore
-from hazardloop.alarms.rings import Lately, Rings, empty_rings, lay_all
 from hazardloop.devices.readings import BAD, Quality, Times
 from hazardloop.ingest import store as reading_store
 from hazardloop.ingest.repeats import nothing_seen
 from hazardloop.service.database import Connection
 from hazardloop.service.doubts import Doubts
 from hazardloop.service.site import Site
+from hazardloop.service.windows import all_windows
 
 AHEAD: Final = timedelta(hours=1)
 """No reading is stored that lies further ahead: days to come need not be searched."""
-
-RINGS_AT_ONCE: Final = 2_000
-"""Points whose readings lately are asked for together."""
-SLACK_US: Final = 3_600_000_000
-"""So much farther back than rules look from the newest reading: they may look from one before."""
 
 
 async def remembered(connection: Connection, site: Site) -> tuple[Memory, Times, Doubts]:
@@ -41,7 +36,10 @@ async def remembered(connection: Connection, site: Site) -> tuple[Memory, Times,
         (np.concatenate([newest.quality[~bad], before.quality]) & int(Quality.BACKFILL)) != 0,
     )
     cells, alarms = await alarm_store.load_memory(connection)
-    lately = await _rings(connection, site, heard)
+    newest_at = nothing_seen(len(site.registry))
+    rows = site.table.row_of.many(heard.point_id)
+    newest_at[rows[rows >= 0]] = heard.observed_at[rows >= 0]
+    lately = await all_windows(connection, site.table, newest_at)
     memory = restore(
         site.table,
         cells,
@@ -54,26 +52,3 @@ async def remembered(connection: Connection, site: Site) -> tuple[Memory, Times,
     recent = await reading_store.recent(connection, doubts.watched(site.registry))
     doubts.restore(site.registry, recent, memory.newest_value)
     return memory, seen, doubts
-
-
-async def _rings(connection: Connection, site: Site, heard: Heard) -> Rings:
-    """What the points whose rules look back said lately, as the table of readings has it."""
-    table = site.table
-    rings = empty_rings(table.ringed_row, table.ringed_room, len(table.point_id))
-    if not len(rings):
-        return rings
-    row = table.row_of.many(heard.point_id)
-    ring = np.where(row >= 0, rings.of_row[row], np.int32(-1))
-    newest, ring = heard.observed_at[ring >= 0], ring[ring >= 0]
-    reach_us = (table.reach_s(rings.row[ring]) * 1e6).astype(np.int64)
-    for start in range(0, len(ring), RINGS_AT_ONCE):
-        here = slice(start, start + RINGS_AT_ONCE)
-        found = await reading_store.lately(
-            connection,
-            table.point_id[rings.row[ring[here]]],
-            newest[here] - 2 * reach_us[here] - SLACK_US,
-            newest[here],
-            rings.room[ring[here]],
-        )
-        lay_all(rings, Lately(ring[here], *found))
-    return rings
