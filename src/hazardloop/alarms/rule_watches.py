@@ -70,13 +70,23 @@ def watches_of(
         rule = rules[index]
         if isinstance(rule.condition, Silence | Grouped) or not selects(rule, facts):
             continue
-        scale: float | None = 1.0
-        if (limits := limits_in(rule.condition)) is not None and limits.of is not None:
-            scale, problem = _scale(limits, facts.tags)
-            problems += [f"{problem} (rule {rule.rule_id})"] if problem else []
+        scale, problem = scale_at(rule, facts.tags)
+        problems += [problem] if problem else []
         if scale is not None:
             watches.append(watch_of(rule, index, facts.grade, scale, tz))
     return tuple(watches), problems
+
+
+def scale_at(rule: Rule, tags: Mapping[str, Any]) -> tuple[float | None, str | None]:
+    """What its limits are parts of at a device of these tags, and what of them cannot be used.
+
+    1 where they are parts of nothing; None: there are no limits there.
+    """
+    limits = limits_in(rule.condition)
+    if limits is None or limits.of is None:
+        return 1.0, None
+    scale, problem = _scale(limits, tags)
+    return scale, f"{problem} (rule {rule.rule_id})" if problem else None
 
 
 def _scale(condition: Threshold, tags: Mapping[str, Any]) -> tuple[float | None, str | None]:
@@ -95,6 +105,7 @@ def _scale(condition: Threshold, tags: Mapping[str, Any]) -> tuple[float | None,
 
 
 def watch_of(rule: Rule, index: int, grade: int, scale: float, tz: str) -> Watch:
+    """The rule, which watches no silence, in a hazard unit of that grade; `scale` of its limits."""
     condition = rule.condition
     assert not isinstance(condition, Silence)
     bits: Bits | None = None

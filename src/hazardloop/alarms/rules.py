@@ -248,7 +248,8 @@ def _crossed(one: Rule, other: Rule) -> str:
     return f"low limit {most:g} is no lower than high limit {least:g}, with rule {other.rule_id}"
 
 
-def _rules_of_kind(kind: DeviceKind) -> tuple[list[Rule], list[Problem]]:
+def rules_of_kind(kind: DeviceKind) -> tuple[list[Rule], list[Problem]]:
+    """The default rules of one kind of device, and what is wrong with the others."""
     bodies = [kind.marked.at("rules", index) for index in range(len(kind.rules))]
     return _read_rules(bodies, kind, None)
 
@@ -258,7 +259,7 @@ def catalogue_rules(catalog: Catalog) -> tuple[Rule, ...]:
     rules: dict[str, Rule] = {}
     problems: list[Problem] = []
     for kind in catalog.kinds.values():
-        found, wrong = _rules_of_kind(kind)
+        found, wrong = rules_of_kind(kind)
         problems += wrong
         for rule in found:
             if rule.rule_id in rules:
@@ -298,7 +299,7 @@ def check(text: str, name: str, catalog: Catalog | None = None) -> list[Problem]
     try:
         marked = read_marked(text, name)
         if isinstance(marked.value, dict) and "kind" in marked.value:
-            _, problems = _rules_of_kind(read_kind(marked))
+            _, problems = rules_of_kind(read_kind(marked))
         else:
             load_rules(text, name, catalog)
             problems = []

@@ -49,6 +49,7 @@ EXPECTED = {
     "PATCH /devices/{device}": REGISTRARS,
     "GET /points": ALL,
     "GET /points/{point}": ALL,
+    "GET /points/{point}/limits": ALL,
     "GET /device-kinds": ALL,
     "GET /device-kinds/{kind}": ALL,
     "GET /readings/latest": ALL,

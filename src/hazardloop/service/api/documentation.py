@@ -21,6 +21,7 @@ TAGS: Final = (
     ),
     ("readings", "What was measured."),
     ("alarms", "What was raised, with value, limit and the rule version that did it."),
+    ("rules", "When alarms are raised: the limits at each point, and where they come from."),
     ("cases", "The handling of each alarm, step by step, until somebody else closes it."),
     ("drills", "Announced before they begin, run through the real chain, counted apart."),
     ("hazards", "What was found wrong, from the finding to the recheck after it was put right."),

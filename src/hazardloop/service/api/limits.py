@@ -1,0 +1,207 @@
+"""The limits that stand at a point, and where each of them comes from."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter
+from pydantic import ConfigDict, Field
+
+from hazardloop.alarms.point_limits import PointLimit, limits_at
+from hazardloop.alarms.rule import Derived, Grouped, Rule
+from hazardloop.alarms.rule_watches import PointFacts
+from hazardloop.alarms.rules import rules_of_kind
+from hazardloop.service.api import lookup
+from hazardloop.service.api.access import Conn, Here, require
+from hazardloop.service.api.device_kinds import Words
+from hazardloop.service.api.points import PointPath, finite
+from hazardloop.service.api.problems import problems
+from hazardloop.service.api.rows import fetch, fetch_one
+from hazardloop.service.api.schema import Out
+from hazardloop.service.database import Connection
+
+router = APIRouter(tags=["rules"])
+
+EXAMPLE: Final[dict[str, Any]] = {
+    "id": 1042,
+    "code": "TK-201.level",
+    "unit": "m",
+    "range": [0.0, 100.0],
+    "grade": 1,
+    "limits": [
+        {
+            "rule": {
+                "id": "tank.level.high",
+                "version": 2,
+                "origin": "file",
+                "kind": "threshold",
+                "name": {"zh": "液位高", "en": "Level high"},
+                "source": "SH/T 3007",
+                "confidence": "likely",
+            },
+            "tier": "yellow",
+            "direction": "high",
+            "limit": 8.5,
+            "deadband": 0.1,
+            "leaves_at": 8.4,
+            "unit": "m",
+            "on_delay_s": 0.0,
+            "off_delay_s": 5.0,
+            "latch": False,
+            "window": None,
+            "scaled": {"tag": "height_m", "value": 10.0, "stands_in": False},
+            "group": None,
+            "over_s": None,
+        }
+    ],
+    "not_understood": [],
+}
+
+
+class RuleRef(Out):
+    """A rule as a limit comes from it."""
+
+    id: str
+    version: int | None = Field(description="Null: no worker has taken this rule up yet.")
+    origin: str = Field(description="`file`: a file of the catalogue.")
+    kind: str
+    name: Words
+    source: str = Field(description="The standard or decision that the numbers come from.")
+    confidence: str = Field(description="`sure`, `likely`, `check`, or `house`: our own proposal.")
+
+
+class WindowOut(Out):
+    """Part of the local day."""
+
+    opens: str = Field(examples=["22:00"])
+    closes: str = Field(examples=["06:00"])
+    days: list[int] = Field(description="Monday 0 to Sunday 6; none = every day.")
+
+
+class ScaledOut(Out):
+    """The tag that a limit is a part of."""
+
+    tag: str
+    value: float
+    stands_in: bool = Field(description="The device has no such tag that can be used.")
+
+
+class PointLimitOut(Out):
+    """One limit as it stands at the point."""
+
+    rule: RuleRef
+    tier: Annotated[str, Field(description="As it counts here, worsened where the unit's grade so"
+                                           " demands.")]  # fmt: skip
+    direction: str = Field(description="`high`, `low`, `state` or `stale`.")
+    limit: float
+    deadband: float | None = Field(description="Null where a value is either so or not.")
+    leaves_at: float | None = Field(description="A value must come back past this to leave it.")
+    unit: str
+    on_delay_s: float
+    off_delay_s: float
+    latch: bool
+    window: WindowOut | None = Field(description="Outside it the rule does not look.")
+    scaled: ScaledOut | None
+    group: str | None = Field(description="The tag of the group whose words are compared.")
+    over_s: float | None = Field(description="How far back is looked, in seconds.")
+
+
+class PointLimits(Out):
+    """All limits at one point."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+    id: int
+    code: str
+    unit: str
+    range: tuple[float | None, float | None]
+    grade: int = Field(description="Of its hazard unit by GB 18218, 1..4; 0 = none.")
+    limits: list[PointLimitOut]
+    not_understood: list[str] = Field(
+        description="Tags of the device that a rule cannot use, and what is done instead."
+    )
+
+
+POINT: Final = """
+    SELECT p.point_id AS id, d.code || '.' || p.quantity AS code, p.quantity, p.unit, d.kind,
+           d.tags, d.expected_interval_s, e.code AS enterprise, coalesce(u.grade, 0) AS grade
+      FROM point p JOIN device d USING (device_id)
+           JOIN enterprise e ON e.enterprise_id = p.enterprise_id
+           LEFT JOIN hazard_unit u ON u.hazard_unit_id = d.hazard_unit_id
+     WHERE p.point_id = %(id)s"""
+VERSIONS: Final = """
+    SELECT rule_id, max(version) AS version FROM rule_version
+     WHERE rule_id = ANY (%(rules)s) GROUP BY rule_id"""
+
+
+@router.get(
+    "/points/{point}/limits",
+    dependencies=[require("registry.read")],
+    responses=problems("not_found", "ambiguous"),
+)
+async def get_point_limits(point: PointPath, conn: Conn, here: Here) -> PointLimits:
+    """Each limit that stands at a point, with the rule, its version and all that shapes it."""
+    row = await fetch_one(conn, POINT, {"id": await lookup.point_id(conn, point)})
+    assert row is not None  # the lookup saw it in this transaction
+    kind = here.kinds.get(row["kind"])
+    rules = rules_of_kind(kind)[0] if kind else []
+    interval_s = row["expected_interval_s"] or (kind.expected_interval_s if kind else 0.0)
+    facts = PointFacts(row["kind"], row["quantity"], row["grade"], row["tags"], row["enterprise"])
+    limits, odd = limits_at(rules, facts, float(interval_s), here.settings.tz)
+    versions = await _versions(conn, [rule.rule_id for rule in rules])
+    quantity = kind.quantities.get(row["quantity"]) if kind else None
+    return PointLimits(
+        id=row["id"],
+        code=row["code"],
+        unit=row["unit"],
+        range=(finite(quantity.low), finite(quantity.high)) if quantity else (None, None),
+        grade=row["grade"],
+        limits=[_limit(each, versions, row["unit"]) for each in limits],
+        not_understood=odd,
+    )
+
+
+async def _versions(conn: Connection, rules: list[str]) -> dict[str, int]:
+    rows = await fetch(conn, VERSIONS, {"rules": rules})
+    return {row["rule_id"]: row["version"] for row in rows}
+
+
+def _limit(one: PointLimit, versions: Mapping[str, int], unit: str) -> PointLimitOut:
+    rule, condition = one.rule, one.rule.condition
+    deadband = None if one.leaves_at is None else float(f"{abs(one.limit - one.leaves_at):.9g}")
+    return PointLimitOut(
+        rule=_ref(rule, versions.get(rule.rule_id)),
+        tier=one.tier.wire,
+        direction=one.direction.value,
+        limit=one.limit,
+        deadband=deadband,
+        leaves_at=one.leaves_at,
+        unit=unit if one.unit is None else one.unit,
+        on_delay_s=rule.on_delay_s,
+        off_delay_s=rule.off_delay_s,
+        latch=rule.latch,
+        window=_window(rule),
+        scaled=ScaledOut.model_validate(one.scaled) if one.scaled else None,
+        group=condition.group.by if isinstance(condition, Grouped) else None,
+        over_s=condition.measure.over_s if isinstance(condition, Derived) else None,
+    )
+
+
+def _ref(rule: Rule, version: int | None) -> RuleRef:
+    return RuleRef(
+        id=rule.rule_id,
+        version=version,
+        origin="file",
+        kind=rule.kind.value,
+        name=Words.model_validate(rule.name),
+        source=rule.source,
+        confidence=rule.confidence,
+    )
+
+
+def _window(rule: Rule) -> WindowOut | None:
+    if rule.hours is None:
+        return None
+    opens, closes = (
+        f"{minute // 60:02}:{minute % 60:02}"
+        for minute in (rule.hours.opens_min, rule.hours.closes_min)
+    )
+    return WindowOut(opens=opens, closes=closes, days=list(rule.hours.days))
