@@ -18,6 +18,8 @@ SECOND_US: Final = 1_000_000
 TEN_MINUTES_US: Final = 600 * SECOND_US
 DAY_US: Final = 86_400 * SECOND_US
 
+BEGINNING: Final = -(2**62)
+"""Before every instant."""
 FLOOD_FROM: Final = 10
 """Alarms in 10 minutes per seat with which a flood begins."""
 FLOOD_TO: Final = 5
@@ -54,6 +56,8 @@ class Flood:
     """The raise that made it one."""
     to_us: int
     """When the last 10 minutes had few again, or the period ended."""
+    over: bool
+    """Whether they had few again."""
     alarms: int
     """Raised in it, those that made it one included."""
     peak: int
@@ -62,33 +66,36 @@ class Flood:
     """Place in the history of the alarm with which it began."""
 
 
-def floods(raised_us: Times, end_us: int, seats: int) -> list[Flood]:
+def floods(
+    raised_us: Times, end_us: int, seats: int, *, since_us: int = BEGINNING, flooded: bool = False
+) -> list[Flood]:
     """Every flood in ascending raises, oldest first.
 
     A window of 10 minutes moves over the raises; a flood begins when it holds FLOOD_FROM per seat
     and ends when it holds fewer than FLOOD_TO per seat. Source: ISA-18.2, flood.
+    What came before `since_us` only fills the window; `flooded`: there was a flood then, which
+    is told from `since_us` on.
     """
     n = len(raised_us)
-    if n == 0:
-        return []
     # What leaves the window at an instant leaves before what comes at it.
-    at = np.concatenate((raised_us + TEN_MINUTES_US, raised_us))
-    step = np.repeat(np.array([-1, 1]), n)
+    at = np.concatenate(([since_us], raised_us + TEN_MINUTES_US, raised_us))
+    step = np.repeat(np.array([0, -1, 1]), (1, n, n))
     order = np.lexsort((step, at))
-    held = np.cumsum(step[order])
+    at, held = at[order], np.cumsum(step[order])
+    at, held = at[at >= since_us], held[at >= since_us]
     opens, closes = held >= FLOOD_FROM * seats, held < FLOOD_TO * seats
-    decided = np.where(opens | closes, np.arange(2 * n), 0)
-    flooded = opens[np.maximum.accumulate(decided)]
-    edges = np.flatnonzero(np.diff(flooded, prepend=False))
+    decided = np.where(opens | closes, np.arange(len(held)), -1)
+    latest = np.maximum.accumulate(decided)
+    now = np.where(latest < 0, flooded, opens[latest])
+    edges = np.append(np.flatnonzero(np.diff(now, prepend=False)), len(held))
     told = []
-    for nth in range(0, len(edges), 2):
-        begins = edges[nth]
-        ends = edges[nth + 1] if nth + 1 < len(edges) else 2 * n
-        from_us = int(at[order[begins]])
-        to_us = min(int(at[order[ends]]) if ends < 2 * n else end_us, end_us)
+    for begins, ends in zip(edges[:-1:2], edges[1::2], strict=True):
+        over = ends < len(held) and at[ends] <= end_us
+        from_us, to_us = int(at[begins]), int(at[ends]) if over else end_us
         first = int(np.searchsorted(raised_us, from_us - TEN_MINUTES_US, "right"))
         past = int(np.searchsorted(raised_us, to_us, "left"))
-        told.append(Flood(from_us, to_us, past - first, int(held[begins:ends].max()), first))
+        peak = int(held[begins:ends].max())
+        told.append(Flood(from_us, to_us, bool(over), past - first, peak, first))
     return told
 
 

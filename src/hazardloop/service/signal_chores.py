@@ -1,9 +1,9 @@
-"""What time alone does to signals: holds that are over, acknowledgements that have run out."""
+"""What time alone does to signals: holds and acknowledgements run out, floods."""
 
 import logging
 from datetime import UTC, datetime
 
-from hazardloop.alarms import hold_store, signal_store
+from hazardloop.alarms import flood_store, hold_store, signal_store
 from hazardloop.service.database import Connection
 
 log = logging.getLogger(__name__)
@@ -16,3 +16,5 @@ async def tend_signals(connection: Connection) -> None:
     sounded = await signal_store.re_alarm(connection, now)
     if ended or sounded:
         log.info("signals tended", extra={"holds_ended": ended, "alarms_sounded_again": sounded})
+    if turns := await flood_store.tend(connection, now):
+        log.warning("alarm flood began or ended", extra={"turns": turns})

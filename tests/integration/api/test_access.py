@@ -107,6 +107,8 @@ EXPECTED = {
     "GET /case-policy": ALL,
     "PATCH /case-policy": REGISTRARS,
     "GET /kpi/alarm-system": ALL,
+    "GET /alarm-floods": CENTRE,
+    "POST /alarm-floods/{flood_id}/note": {"operator", "supervisor"},
     "GET /hazards": ALL,
     "POST /hazards": DISPOSERS,
     "GET /hazards/{hazard_id}": ALL,

@@ -133,3 +133,28 @@ def test_load_is_counted_in_bins_of_ten_minutes(raised: list[int], seats: int) -
     assert (found.alarms, found.peak_10_min) == (sum(bins), max(bins))
     assert found.per_10_min == pytest.approx(sum(bins) / len(bins) / seats)
     assert found.over_10 == pytest.approx(sum(one > 10 * seats for one in bins) / len(bins))
+
+
+@given(instants, st.integers(1, 2), st.integers(0, 399))
+def test_floods_judged_in_two_parts_are_those_judged_at_once(
+    raised: list[int], seats: int, half_minutes: int
+) -> None:
+    since = half_minutes * MINUTE // 2
+    whole = floods(column(raised), END, seats)
+    first = floods(column([at for at in raised if at <= since]), since, seats)
+    goes_on = bool(first) and not first[-1].over
+    later = floods(
+        column([at for at in raised if at > since - TEN_MINUTES_US]),
+        END,
+        seats,
+        since_us=since,
+        flooded=goes_on,
+    )
+    joined = [(one.from_us, one.to_us, one.over, one.peak) for one in first]
+    for one in later:
+        if goes_on and one.from_us == since:
+            from_us, _, _, peak = joined.pop()
+            joined.append((from_us, one.to_us, one.over, max(peak, one.peak)))
+        elif one.from_us > since:
+            joined.append((one.from_us, one.to_us, one.over, one.peak))
+    assert joined == [(one.from_us, one.to_us, one.over, one.peak) for one in whole]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hazardloop.service.api.alarm_queries import Counts, Facts, due_of, workflow
+from hazardloop.service.api.alarm_queries import Counts, Facts, FloodNow, due_of, workflow
 from hazardloop.service.api.live_feed import Feed, Op, op_of
 
 EPOCH = UUID("3f0c2b1e-6a57-4f0e-9a55-0f6a3f1c2d4e")
@@ -91,6 +91,29 @@ def test_counts_are_told_when_they_changed() -> None:
     client.offer_counts(changed)
     ((_, data, _),) = events(client.take())
     assert data["tiers"]["red"]["open"] == 1
+
+
+def test_the_turn_of_a_flood_is_a_banner_once_also_for_who_comes_meanwhile() -> None:
+    client, enterprise = feed(), feed(enterprise_id=1)
+    floods = [
+        FloodNow(),
+        FloodNow(True, 3, AT, 10, 10),
+        FloodNow(True, 3, AT, 11, 11),
+        FloodNow(),
+    ]
+    told = []
+    for flood in floods:
+        client.offer_counts(Counts(flood=flood))
+        told += [data for name, data, _ in events(client.take()) if name == "system"]
+    assert [(one["level"], one["code"], one["params"]["n"]) for one in told] == [
+        ("warning", "flood", 10),
+        ("info", "flood", 0),
+    ]
+    later = feed()
+    later.offer_counts(Counts(flood=floods[2]))
+    assert [name for name, _, _ in events(later.take())] == ["counts", "system"]
+    enterprise.offer_counts(Counts())
+    assert [name for name, _, _ in events(enterprise.take())] == ["counts"]
 
 
 @given(

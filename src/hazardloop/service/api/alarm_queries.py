@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from hazardloop.alarms import flood_store
 from hazardloop.alarms.alarm import Direction, Stage, Tier
 from hazardloop.alarms.deadlines import DUTIES
 from hazardloop.service.api.rows import fetch
@@ -239,8 +240,31 @@ COUNTS: Final = f"""
      WHERE a.alarm_id IN ({OPEN_IDS}) GROUP BY a.enterprise_id, a.tier"""
 
 
+RATE: Final = """
+    SELECT a.enterprise_id, e.internal, count(*) AS m10,
+           count(*) FILTER (WHERE a.raised_at > %(now)s - interval '1 minute') AS m1
+      FROM alarm a JOIN enterprise e USING (enterprise_id)
+     WHERE a.raised_at > %(now)s - interval '10 minutes' AND a.raised_at <= %(now)s
+       AND NOT a.drill AND NOT a.found_late
+     GROUP BY a.enterprise_id, e.internal"""
+
+
+class FloodNow(msgspec.Struct, frozen=True):
+    """Whether there is an alarm flood, and how bad it is."""
+
+    on: bool = False
+    id: int | None = None
+    since: datetime | None = None
+    n: int = 0
+    """Alarms raised in it."""
+    peak: int = 0
+    """Most in any ten minutes."""
+    seats: int = 1
+    first_out: UUID | None = None
+
+
 class Counts(msgspec.Struct):
-    """How many alarms are open."""
+    """How many alarms are open, and how fast they come."""
 
     tiers: dict[str, dict[str, int]] = msgspec.field(
         default_factory=lambda: {
@@ -249,10 +273,17 @@ class Counts(msgspec.Struct):
     )
     shelved: int = 0
     """Open, but sound and flash are withheld; these do not count as unacknowledged."""
+    rate: dict[str, int] = msgspec.field(default_factory=lambda: {"m1": 0, "m10": 0})
+    """Raised in the last minute, in the last ten."""
+    flood: FloodNow | None = None
+    """At the centre's desk; None to an enterprise."""
 
 
 async def counts(conn: Connection, now: datetime) -> dict[int | None, Counts]:
-    """Open, unacknowledged, overdue alarms by tier; of each enterprise, and of all under None."""
+    """Open, unacknowledged, overdue alarms by tier; of each enterprise, and of all under None.
+
+    Rate and flood are of what rings the operators up: without drills and what was found late.
+    """
     totals: dict[int | None, Counts] = {None: Counts()}
     for row in await fetch(conn, COUNTS, {"now": now}):
         for enterprise in (None, row["enterprise_id"]):
@@ -261,7 +292,26 @@ async def counts(conn: Connection, now: datetime) -> dict[int | None, Counts]:
             tier = total.tiers[Tier(row["tier"]).wire]
             for name in tier:
                 tier[name] += row[name]
+    for row in await fetch(conn, RATE, {"now": now}):
+        for enterprise in (
+            (row["enterprise_id"],) if row["internal"] else (None, row["enterprise_id"])
+        ):
+            rate = totals.setdefault(enterprise, Counts()).rate
+            for name in rate:
+                rate[name] += row[name]
+    totals[None].flood = await flood_now(conn)
     return totals
+
+
+async def flood_now(conn: Connection) -> FloodNow:
+    """The flood that goes on, if one does."""
+    row = await flood_store.standing(conn)
+    if row is None:
+        return FloodNow()
+    return FloodNow(
+        True, row["flood_id"], row["began_at"], row["alarms"], row["peak"], row["seats"],
+        row["first_out"],
+    )  # fmt: skip
 
 
 async def live_position(conn: Connection) -> tuple[UUID, int]:

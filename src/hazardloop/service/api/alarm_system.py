@@ -16,6 +16,7 @@ from hazardloop.devices.instants import microseconds_of, utc
 from hazardloop.service.api import lookup
 from hazardloop.service.api.access import Conn, require
 from hazardloop.service.api.figures import Asked, Wanted
+from hazardloop.service.api.floods import FLOOD, FloodOut, floods_between
 from hazardloop.service.api.problems import Problem, problems
 from hazardloop.service.api.schema import Instant, Out
 from hazardloop.service.database import Connection
@@ -32,8 +33,8 @@ FORMULA: Final = (
 )
 
 
-class FloodOut(Out):
-    """A time with more new alarms than can be dealt with."""
+class FloodFound(Out):
+    """A time with more new alarms than can be dealt with, as the period's alarms show it."""
 
     start: Instant = Field(alias="from")
     end: Instant = Field(alias="to")
@@ -71,6 +72,7 @@ class AlarmSystemOut(Out):
                     "over_10": 0.0,
                     "time_in_flood": 0.0,
                     "floods": [],
+                    "flood_records": [FLOOD],
                     "tiers": {"red": 1, "orange": 5, "yellow": 30, "blue": 60},
                     "top10_share": 0.21,
                     "sources": [],
@@ -91,7 +93,11 @@ class AlarmSystemOut(Out):
     peak_10_min: int = Field(description="Of all seats together.")
     over_10: float = Field(description="Share of 10-minute bins with more than 10 per seat.")
     time_in_flood: float = Field(description="Share of the period.")
-    floods: list[FloodOut]
+    floods: list[FloodFound] = Field(description="By the alarms of the period, for `seats`.")
+    flood_records: list[FloodOut] = Field(
+        description="As the centre lived them, with notes, newest first; the one without `to` goes"
+        " on. None of one enterprise."
+    )
     tiers: dict[str, int]
     top10_share: float | None = Field(description="Null where nothing was raised.")
     sources: list[SourceOut] = Field(description="The ten most frequent, then the chattering.")
@@ -122,6 +128,7 @@ async def get_alarm_system(
     only = wanted.enterprise and await lookup.enterprise_id(conn, wanted.enterprise)
     told = await health_store.told(conn, wanted.start, wanted.end, only or None)
     found = _whole(told, wanted, seats) | await _sources(conn, told, wanted)
+    found["flood_records"] = [] if only else await floods_between(conn, wanted.start, wanted.end)
     return AlarmSystemOut.model_validate(
         found | {"from": wanted.start, "to": wanted.end, "seats": seats, "formula": FORMULA}
     )

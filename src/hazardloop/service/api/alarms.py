@@ -20,6 +20,7 @@ from hazardloop.service.api.alarm_views import (
     alarm_line,
     episode,
 )
+from hazardloop.service.api.floods import FLOOD_NOW, FloodNowOut
 from hazardloop.service.api.live_feed import encode
 from hazardloop.service.api.paging import Listing, Paging, listing
 from hazardloop.service.api.problems import Problem, problems
@@ -199,8 +200,15 @@ class TierCounts(BaseModel):
     overdue: int = Field(description="Whose case has a duty that is past its time.")
 
 
+class RateOut(BaseModel):
+    """How fast alarms come, drills and what was found late apart."""
+
+    m1: int = Field(description="Raised in the last minute.")
+    m10: int = Field(description="In the last ten.")
+
+
 class CountsOut(BaseModel):
-    """How many alarms are open, by tier."""
+    """How many alarms are open, by tier, and how fast they come."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -213,6 +221,8 @@ class CountsOut(BaseModel):
                         "blue": {"open": 2, "unacked": 0, "overdue": 0},
                     },
                     "shelved": 1,
+                    "rate": {"m1": 2, "m10": 12},
+                    "flood": FLOOD_NOW,
                     "seq": 41,
                 }
             ]
@@ -220,6 +230,8 @@ class CountsOut(BaseModel):
     )
     tiers: dict[TierName, TierCounts]
     shelved: int = Field(description="Open, but sound and flash are withheld; not in `unacked`.")
+    rate: RateOut
+    flood: FloodNowOut | None = Field(description="Of the centre's desk; null to an enterprise.")
     seq: int
 
 
@@ -229,7 +241,8 @@ async def count_alarms(conn: Conn, now: Now, account: Actor) -> CountsOut:
     _, seq = await alarm_queries.live_position(conn)
     counts = await alarm_queries.counts(conn, now)
     own = counts.get(account.enterprise_id) or Counts()
-    return CountsOut.model_validate({"tiers": own.tiers, "shelved": own.shelved, "seq": seq})
+    told = msgspec.to_builtins(own, builtin_types=(datetime, UUID))
+    return CountsOut.model_validate(told | {"seq": seq})
 
 
 @router.get(

@@ -113,7 +113,18 @@ class Feed:
             self._bytes = 0
         if self._counts_changed:
             assert self._counts is not None
-            said = {"tiers": self._counts.tiers, "shelved": self._counts.shelved, "seq": self.told}
-            events.append(event("counts", encode(said)))
+            events.append(event("counts", encode(self._counts)[:-1] + b',"seq":%d}' % self.told))
+            events += self._turn_of_flood()
             self._counts_told = self._counts
         return b"".join(events)
+
+    def _turn_of_flood(self) -> list[bytes]:
+        """A banner where a flood has begun or ended since the client was last told."""
+        assert self._counts is not None
+        flood = self._counts.flood
+        before = self._counts_told.flood if self._counts_told else None
+        if flood is None or flood.on == (before is not None and before.on):
+            return []
+        level = "warning" if flood.on else "info"
+        said = {"level": level, "code": "flood", "i18n": "system.flood", "params": flood}
+        return [event("system", encode(said))]

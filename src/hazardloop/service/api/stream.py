@@ -118,7 +118,11 @@ async def stream(
     - `alarms` {from, seq, ops}: `put` a compact alarm or `del` an id. All changes from..seq are in
       it, only the latest of each alarm. `from` is never more than one above the last `seq`; ops are
       idempotent by `ver`. The event's id is `epoch:seq`.
-    - `counts` {tiers, seq}: open, unacknowledged and overdue alarms by tier; at most one a second.
+    - `counts` {tiers, shelved, rate, flood, seq}, as `/alarms/counts`: open, unacknowledged and
+      overdue alarms by tier, how fast they come, whether there is a flood; at most one a second.
+    - `system` {level, code, i18n, params}: code `flood` when one begins (`warning`) or ends
+      (`info`), and at the start while one goes on; `params` as `flood` in `counts`. Not to an
+      enterprise.
     - `hb` {t, seq} every five seconds; `behind_s` is in it while the service has lost its database.
     - `reset` {reason, seq}: `gap`, `epoch` or `slow`; take a new snapshot from `/alarms/open`.
     - `session` {state}: the session ended, the stream with it.
