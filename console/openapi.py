@@ -17,6 +17,7 @@ USED = (
     "AlarmLine",
     "Anchor",
     "Bucket",
+    "BulkOut",
     "CaseBrief",
     "CheckOut",
     "ConnectivityOut",

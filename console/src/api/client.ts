@@ -1,6 +1,6 @@
 // The one HTTP client. The session is a cookie that scripts cannot read; nothing is kept here.
 import { noteServerTime } from "../core/clock.ts";
-import type { Alarm, Case, Counts, DeviceKind, Me, Page, ReadingItem, Snapshot } from "./model.ts";
+import type { Alarm, BulkResult, Case, Counts, DeviceKind, Me, Page, ReadingItem, Snapshot } from "./model.ts";
 
 const PREFIX = "/api/v1";
 
@@ -86,6 +86,10 @@ export const acknowledge = (id: string, version: number, note?: string) =>
   ask<Alarm>("POST", `/alarms/${encodeURIComponent(id)}/acknowledge`, {
     body: note ? { version, note } : { version },
   });
+export type BulkAction = "acknowledge" | "unacknowledge";
+/** Acknowledges those that can be, each in the version seen, and says of the others why not. */
+export const bulk = (action: BulkAction, items: readonly { id: string; version: number }[]) =>
+  ask<BulkResult>("POST", "/alarms/bulk", { body: { action, items } });
 /** Takes one's own acknowledgement back; a second entry, the first one stays. */
 export const unacknowledge = (id: string) =>
   ask<Alarm>("POST", `/alarms/${encodeURIComponent(id)}/unacknowledge`, { body: {} });

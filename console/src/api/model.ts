@@ -88,6 +88,8 @@ export type Alarm = Said<Schemas["Alarm"], {
   episodes: Episode[];
 }>;
 
+export type BulkResult = Schemas["BulkOut"];
+
 export type CaseStep = Schemas["StepOut"];
 export type Evidence = Schemas["EvidenceOut"];
 export type Case = Said<Schemas["CaseBrief"], { tier: TierName }> & {

@@ -138,6 +138,10 @@ export interface components {
             mean: number | null;
             min: number | null;
         };
+        BulkOut: {
+            done: number;
+            results: components["schemas"]["ResultOut"][];
+        };
         CaseBrief: {
             alarm: components["schemas"]["AlarmFacts"];
             /** Format: uuid */
@@ -774,6 +778,15 @@ export interface components {
             };
             to: string;
             verified_30: number;
+        };
+        ResultOut: {
+            by: string | null;
+            code: ("not_found" | "one_by_one" | "changed" | "already_acknowledged" | "signal_refused") | null;
+            /** Format: uuid */
+            id: string;
+            ok: boolean;
+            tier: string | null;
+            version: number | null;
         };
         RuleOut: {
             guidance: components["schemas"]["Words"];

@@ -14,6 +14,8 @@ export interface Screen {
   group: MenuGroup;
   needs: string;
   roles?: readonly Role[];
+  /** Pressed after `g`, it leads here. */
+  key?: string;
   load: () => Promise<{ default: Component }>;
 }
 
@@ -23,17 +25,17 @@ export const SCREENS: readonly Screen[] = [
     id: "tasks", group: "watch", needs: "cases.step", roles: ["enterprise", "authority"],
     load: () => import("../pages/tasks/TasksPage.vue"),
   },
-  { id: "alarms", group: "watch", needs: "alarms.read", load: () => import("../pages/alarms/AlarmsPage.vue") },
-  { id: "holds", group: "watch", needs: "alarms.read", load: () => import("../pages/holds/HoldsPage.vue") },
-  { id: "handover", group: "watch", needs: "shifts.read", load: () => import("../pages/handover/HandoverPage.vue") },
+  { id: "alarms", group: "watch", key: "a", needs: "alarms.read", load: () => import("../pages/alarms/AlarmsPage.vue") },
+  { id: "holds", group: "watch", key: "s", needs: "alarms.read", load: () => import("../pages/holds/HoldsPage.vue") },
+  { id: "handover", group: "watch", key: "h", needs: "shifts.read", load: () => import("../pages/handover/HandoverPage.vue") },
   {
-    id: "review", group: "work", needs: "cases.step", roles: ["authority", "supervisor", "operator"],
+    id: "review", group: "work", key: "r", needs: "cases.step", roles: ["authority", "supervisor", "operator"],
     load: () => import("../pages/review/ReviewPage.vue"),
   },
-  { id: "cases", group: "work", needs: "cases.read", load: () => import("../pages/cases/CasesPage.vue") },
+  { id: "cases", group: "work", key: "c", needs: "cases.read", load: () => import("../pages/cases/CasesPage.vue") },
   { id: "hazards", group: "work", needs: "hazards.read", load: () => import("../pages/hazards/HazardsPage.vue") },
   { id: "drills", group: "work", needs: "drills.read", load: () => import("../pages/drills/DrillsPage.vue") },
-  { id: "figures", group: "figures", needs: "figures.read", load: () => import("../pages/figures/FiguresPage.vue") },
+  { id: "figures", group: "figures", key: "k", needs: "figures.read", load: () => import("../pages/figures/FiguresPage.vue") },
   { id: "registry", group: "system", needs: "registry.read", load: () => import("../pages/registry/RegistryPage.vue") },
   { id: "intake", group: "system", needs: "dead_letters.read", load: () => import("../pages/intake/IntakePage.vue") },
   { id: "notices", group: "system", needs: "notices.read", load: () => import("../pages/notices/NoticesPage.vue") },

@@ -85,6 +85,60 @@ async def test_of_two_who_acknowledge_at_once_one_is_told_of_the_other(api: Worl
     assert sorted(answer.status_code for answer in answers) == [200, 409]
 
 
+async def test_several_are_acknowledged_at_once_and_red_never_is(api: World) -> None:
+    plain = await api.raise_alarm(tier=Tier.YELLOW, age_s=90)
+    risen = await api.raise_alarm("E2:GD-1.lel", tier=Tier.YELLOW, age_s=80)
+    await api.rise(risen, Tier.ORANGE)
+    red = await api.raise_alarm("E2:SD-2.smoke", tier=Tier.RED, age_s=70)
+    first = await api.client("supervisor")
+    client = await api.client("operator")
+    asked = [{"id": str(one), "version": 1} for one in (plain, risen, red, uuid4())]
+    answer = await client.post(
+        "/alarms/bulk",
+        json={"action": "acknowledge", "items": asked, "place": {"text": "2 号席"}},
+    )
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["done"] == 1
+    assert [(one["ok"], one["code"]) for one in answer.json()["results"]] == [
+        (True, None),
+        (False, "changed"),
+        (False, "one_by_one"),
+        (False, "not_found"),
+    ]
+    alarm = (await client.get(f"/alarms/{plain}")).json()
+    assert (alarm["acknowledged_by"], alarm["version"]) == ("operator", 2)
+    assert (alarm["episodes"][-1]["change"], alarm["episodes"][-1]["place"]) == (
+        "acknowledged",
+        "2 号席",
+    )
+    for left in (risen, red):
+        assert not (await client.get(f"/alarms/{left}")).json()["acknowledged"]
+    late = await first.post("/alarms/bulk", json={"action": "acknowledge", "items": asked[:1]})
+    (told,) = late.json()["results"]
+    assert (told["code"], told["by"], told["version"]) == ("already_acknowledged", "operator", 2)
+    back = {"action": "unacknowledge", "items": asked[:1]}
+    (not_theirs,) = (await first.post("/alarms/bulk", json=back)).json()["results"]
+    assert not_theirs["code"] == "signal_refused"
+    assert (await client.post("/alarms/bulk", json=back)).json()["done"] == 1
+    changes = (await client.get(f"/alarms/{plain}")).json()["episodes"]
+    assert [one["change"] for one in changes[-2:]] == ["acknowledged", "unacknowledged"]
+
+
+async def test_more_than_two_hundred_at_once_are_refused_whole(api: World) -> None:
+    client = await api.client("operator")
+    items = [{"id": str(uuid4()), "version": 1} for _ in range(201)]
+    answer = await client.post("/alarms/bulk", json={"action": "acknowledge", "items": items})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+    assert "200" in answer.json()["detail"]
+    twice = await client.post(
+        "/alarms/bulk", json={"action": "acknowledge", "items": items[:1] * 2}
+    )
+    assert twice.status_code == 422
+    auditor = await api.client("auditor")
+    refused = await auditor.post("/alarms/bulk", json={"action": "acknowledge", "items": items[:1]})
+    assert refused.status_code == 403
+
+
 async def test_the_list_filters_and_pages_newest_first(api: World) -> None:
     first = await api.raise_alarm(tier=Tier.YELLOW, age_s=300)
     await api.clear(first)
