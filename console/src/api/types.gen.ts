@@ -242,6 +242,8 @@ export interface components {
             user: string | null;
         };
         CountsOut: {
+            flood: components["schemas"]["FloodNowOut"] | null;
+            rate: components["schemas"]["RateOut"];
             seq: number;
             shelved: number;
             tiers: {
@@ -401,6 +403,15 @@ export interface components {
             size_bytes: number;
             uploaded_at: string;
             uploaded_by: string;
+        };
+        FloodNowOut: {
+            first_out: string | null;
+            id: number | null;
+            n: number;
+            on: boolean;
+            peak: number;
+            seats: number;
+            since: string | null;
         };
         Gateway: {
             code: string;
@@ -720,6 +731,10 @@ export interface components {
             resolution: number | null;
             type: string;
             unit: string;
+        };
+        RateOut: {
+            m1: number;
+            m10: number;
         };
         Reading: {
             flags: string[];
