@@ -47,6 +47,7 @@ USED = (
     "ResponseOut",
     "SheetOut",
     "SnapshotOut",
+    "StandIn",
     "StatementOut",
     "StepOut",
 )

@@ -114,6 +114,7 @@ export type Statement = Schemas["StatementOut"];
 export type Balance = Schemas["Balance"];
 export type Notice = Said<Schemas["NoticeOut"], { tier: TierName }>;
 export type Contact = Schemas["Contact"];
+export type StandIn = Schemas["StandIn"];
 export type LedgerLine = Schemas["LedgerLine"];
 export type Anchor = Schemas["Anchor"];
 export type Enterprise = Schemas["Enterprise"];

@@ -2,14 +2,14 @@
 import { address, ask, type Query } from "./client.ts";
 import type {
   AlarmLine, Anchor, CaseBrief, Contact, CurrentShift, DeadLetter, Device, Drill, Enterprise, Gateway, GatewaySecret,
-  Connectivity, Handling, Hazard, HazardBrief, Hold, LatestReading, LedgerLine, LogLine, Members, Notice, Page, Response, Sheet, Shift, Statement,
+  Connectivity, Handling, Hazard, HazardBrief, Hold, LatestReading, LedgerLine, LogLine, Members, Notice, Page, Response, Sheet, Shift, StandIn, Statement,
 } from "./model.ts";
 
 export interface Paged { limit?: number; cursor?: string }
 const id = (one: string | number): string => encodeURIComponent(one);
 const list = <Item>(path: string, query: object) => ask<Page<Item>>("GET", path, { query: query as Query });
 
-export interface CaseQuery extends Paged { state?: "open" | "closed"; stage?: readonly string[]; overdue?: boolean }
+export interface CaseQuery extends Paged { state?: "open" | "closed"; stage?: readonly string[]; overdue?: boolean; from?: string }
 export const cases = (query: CaseQuery) => list<CaseBrief>("/cases", query);
 export const alarms = (query: Paged) => list<AlarmLine>("/alarms", query);
 
@@ -49,6 +49,10 @@ export const statementDocument = (day: string) => address("/balance/daily/docume
 export const notices = (query: Paged & { state?: string; too_few?: boolean }) => list<Notice>("/notifications", query);
 export const resendNotice = (one: number) => ask<Notice>("POST", `/notifications/${id(one)}/resend`);
 export const contacts = (query: Paged) => list<Contact>("/contacts", query);
+export const standIns = (query: Paged) => list<StandIn>("/stand-ins", query);
+export const addStandIn = (wish: object) => ask<StandIn>("POST", "/stand-ins", { body: wish });
+export const endStandIn = (one: number) => ask<StandIn>("POST", `/stand-ins/${id(one)}/end`);
+export const testMine = () => ask<{ notice: number }>("POST", "/me/test-notice");
 export const testContact = (one: number) => ask<unknown>("POST", `/contacts/${id(one)}/test`);
 
 export const ledger = (query: Paged & { actor?: string; action?: string; subject?: string; from?: string; to?: string }) =>

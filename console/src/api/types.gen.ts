@@ -865,6 +865,18 @@ export interface components {
         };
         /** @enum {string} */
         Stage: "raised" | "dispatched" | "signed" | "verified" | "handling" | "submitted" | "closed";
+        StandIn: {
+            contact: number;
+            deputy: number;
+            deputy_name: string;
+            ends_at: string;
+            id: number;
+            made_at: string;
+            made_by: string;
+            name: string;
+            reason: string;
+            starts_at: string;
+        };
         StandsOut: {
             display_name: string;
             post: string;

@@ -5,7 +5,7 @@ export type FormValues = Record<string, FormValue>;
 export interface FormField {
   name: string;
   label: string;
-  kind?: "text" | "long" | "date" | "number" | "check" | undefined;
+  kind?: "text" | "long" | "date" | "datetime-local" | "number" | "check" | undefined;
   required?: boolean;
   options?: readonly { value: string; text: string }[];
   min?: number;

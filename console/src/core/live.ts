@@ -20,6 +20,9 @@ export const counts = shallowRef<Counts | null>(null);
 export const isFresh = shallowRef(false);
 export const hasList = shallowRef(false);
 
+/** Version of the service that the stream comes from. */
+export const build = shallowRef("");
+
 const heardAt = shallowRef(Date.now());
 const lagMs = shallowRef<number | null>(null);
 const isConnected = shallowRef(false);
@@ -94,6 +97,7 @@ function take(message: HubMessage): void {
   switch (message.type) {
     case "up":
       isConnected.value = true;
+      build.value = message.hello.build ?? "";
       if (store.ready && store.epoch !== message.hello.epoch) resnapshot();
       else if (!isFresh.value) void takeSnapshot();
       break;

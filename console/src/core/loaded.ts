@@ -22,7 +22,13 @@ interface Options {
   /** Asked again soon when this changes, because the same thing may have changed. */
   after?: WatchSource;
   everyMs?: number;
+  /** Under this name the last answer is kept for as long as the page is open, for when there is no network. */
+  keep?: string;
 }
+
+const kept = new Map<string, { value: unknown; asOf: number }>();
+/** Of another person nothing stays. */
+export const forgetKept = (): void => kept.clear();
 
 /** A change of the live list is followed within this, however many there are. */
 export const FOLLOW_MS = 1_000;
@@ -32,6 +38,9 @@ export function useLoaded<Value>(ask: () => Promise<Value>, options: Options = {
   const [trouble, busy, asOf] = [shallowRef(""), shallowRef(false), shallowRef(0)];
   let asked = 0;
   let timer = 0;
+  const { keep } = options;
+  const before = keep === undefined ? undefined : kept.get(keep);
+  if (before) [value.value, asOf.value] = [before.value as Value, before.asOf];
 
   async function reload(): Promise<void> {
     asked += 1;
@@ -43,6 +52,7 @@ export function useLoaded<Value>(ask: () => Promise<Value>, options: Options = {
       value.value = found;
       asOf.value = serverNow();
       trouble.value = "";
+      if (keep !== undefined) kept.set(keep, { value: found, asOf: asOf.value });
     } catch (problem) {
       if (mine === asked) trouble.value = problemText(problem);
     } finally {

@@ -5,7 +5,7 @@ import type { Component } from "vue";
 import type { Me, Role } from "../api/model.ts";
 
 export type PageId =
-  | "alarms" | "tasks" | "review" | "holds" | "handover" | "cases" | "hazards" | "drills"
+  | "alarms" | "tasks" | "sent" | "history" | "mine" | "review" | "holds" | "handover" | "cases" | "hazards" | "drills"
   | "figures" | "notices" | "contacts" | "registry" | "intake" | "ledger";
 export type MenuGroup = "watch" | "work" | "figures" | "system";
 
@@ -25,6 +25,14 @@ export const SCREENS: readonly Screen[] = [
     id: "tasks", group: "watch", needs: "cases.step", roles: ["enterprise", "authority"],
     load: () => import("../pages/tasks/TasksPage.vue"),
   },
+  {
+    id: "sent", group: "watch", needs: "cases.step", roles: ["enterprise", "authority"],
+    load: () => import("../pages/sent/SentPage.vue"),
+  },
+  {
+    id: "history", group: "watch", needs: "cases.read", roles: ["enterprise", "authority"],
+    load: () => import("../pages/history/HistoryPage.vue"),
+  },
   { id: "alarms", group: "watch", key: "a", needs: "alarms.read", load: () => import("../pages/alarms/AlarmsPage.vue") },
   { id: "holds", group: "watch", key: "s", needs: "alarms.read", load: () => import("../pages/holds/HoldsPage.vue") },
   { id: "handover", group: "watch", key: "h", needs: "shifts.read", load: () => import("../pages/handover/HandoverPage.vue") },
@@ -40,8 +48,12 @@ export const SCREENS: readonly Screen[] = [
   { id: "intake", group: "system", needs: "dead_letters.read", load: () => import("../pages/intake/IntakePage.vue") },
   { id: "notices", group: "system", needs: "notices.read", load: () => import("../pages/notices/NoticesPage.vue") },
   { id: "contacts", group: "system", needs: "contacts.read", load: () => import("../pages/notices/ContactsPage.vue") },
+  { id: "mine", group: "system", needs: "contacts.read", load: () => import("../pages/mine/MinePage.vue") },
   { id: "ledger", group: "system", needs: "ledger.read", load: () => import("../pages/ledger/LedgerPage.vue") },
 ];
+
+/** The four of a phone, within reach of a thumb. */
+export const PHONE_TABS: readonly PageId[] = ["tasks", "sent", "history", "mine"];
 
 type Viewer = Pick<Me, "role" | "permissions">;
 

@@ -2,6 +2,7 @@
 import { shallowRef } from "vue";
 import { ApiError, login, logout, me, Unreachable, whenSignedOut } from "../api/client.ts";
 import type { Me } from "../api/model.ts";
+import { forgetKept } from "./loaded.ts";
 
 /** `expired`: somebody was logged in; the page stays, a login sheet lies over it. */
 export type SessionState = "asking" | "unreachable" | "out" | "in" | "expired";
@@ -29,12 +30,15 @@ export async function refreshSession(): Promise<void> {
 }
 
 export async function signIn(username: string, password: string): Promise<void> {
-  user.value = (await login(username, password)).user;
+  const found = (await login(username, password)).user;
+  if (found.username !== user.value?.username) forgetKept();
+  user.value = found;
   sessionState.value = "in";
 }
 
 export async function signOut(): Promise<void> {
   await logout();
+  forgetKept();
   user.value = null;
   sessionState.value = "out";
 }

@@ -54,3 +54,6 @@ export function durationText(ms: number): string {
   if (hours > 0) return `${hours}:${two(minutes)}:${two(seconds)}`;
   return `${minutes}:${two(seconds)}`;
 }
+
+/** The instant that `2026-11-22T09:12`, typed by a person of the district, means. */
+export const instantOf = (civilText: string): string => `${civilText}:00${ZONE_OFFSET}`;

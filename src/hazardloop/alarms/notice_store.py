@@ -135,7 +135,8 @@ async def held_of(conn: Connection, alarm_ids: Sequence[str]) -> list[int]:
 OWN_POSTS: Final = (Post.ASSIGNEE, Post.SUPERIOR)
 """Filled by people of the enterprise alone; a village or a maintenance unit serves many."""
 
-# The most particular contact of a post counts: of the area itself before one for anywhere.
+# The most particular contact of a post counts: of the area itself before one for anywhere. Who
+# stands in for somebody is told instead, if there is a way to; a test goes where it was sent.
 ADDRESS: Final = """
     WITH waiting AS (
         SELECT n.*, coalesce(e.area, '') AS area
@@ -155,10 +156,18 @@ ADDRESS: Final = """
     ), best AS (
         SELECT *, bool_or(particular) OVER (PARTITION BY notice_id) AS there_is_one FROM fitting
     )
-    SELECT w.notice_id, b.contact_id, w.enterprise_id, w.tier, w.kind
+    SELECT DISTINCT w.notice_id, coalesce(d.deputy_id, b.contact_id) AS contact_id,
+           w.enterprise_id, w.tier, w.kind
       FROM waiting w
            LEFT JOIN best b ON b.notice_id = w.notice_id AND (b.particular OR NOT b.there_is_one)
-     ORDER BY w.notice_id, b.contact_id"""
+           LEFT JOIN LATERAL (
+               SELECT s.deputy_id FROM stand_in s JOIN contact c ON c.contact_id = s.deputy_id
+                WHERE s.contact_id = b.contact_id AND w.contact_id IS NULL AND c.active
+                  AND s.starts_at <= now() AND s.ends_at > now()
+                  AND EXISTS (SELECT FROM contact_channel h
+                               WHERE h.contact_id = c.contact_id AND h.active)
+                ORDER BY s.stand_in_id DESC LIMIT 1) d ON true
+     ORDER BY w.notice_id, contact_id"""
 
 STANDING: Final = """
     SELECT message_id, contact_id, enterprise_id, tier, send_at,

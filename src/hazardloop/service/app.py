@@ -63,6 +63,7 @@ from hazardloop.service.api import (
     risks,
     shifts,
     signal_acts,
+    stand_ins,
     stream,
 )
 from hazardloop.service.api.access import Permitted, declared, public
@@ -116,6 +117,7 @@ ROUTERS: Final = (
     daily_balance.router,
     dead_letters.router,
     contacts.router,
+    stand_ins.router,
     notifications.router,
     links.router,
 )

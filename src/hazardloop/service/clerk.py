@@ -60,6 +60,10 @@ FORGET_LIVE_CHANGES: Final = """
 FORGET_CANARIES: Final = """
     DELETE FROM canary_alarm WHERE raised_at < now() - interval '7 days'"""
 
+# Longer than a phone is without network and still has something to send.
+FORGET_REQUESTS: Final = """
+    DELETE FROM taken_request WHERE taken_at < now() - interval '30 days'"""
+
 FORGET_HEARTBEATS: Final = """
     DELETE FROM process_heartbeat WHERE beat_at < now() - interval '1 day'"""
 
@@ -155,6 +159,7 @@ async def do_chores(connection: Connection, settings: Settings) -> bool:
             (FORGET_LIVE_CHANGES, None),
             (FORGET_CANARIES, None),
             (FORGET_HEARTBEATS, None),
+            (FORGET_REQUESTS, None),
         ):
             gone += (await connection.execute(chore, arguments)).rowcount
         gone += await balance_chores.forget_balance(connection, settings)

@@ -472,3 +472,57 @@ async def test_what_is_not_urgent_is_grouped_and_a_silenced_alarm_tells_nobody_u
         await hold_store.settle(world.conn, [2], later)
         await jobs.defer(world.conn, notice_store.SEND, {"alarm_ids": [str(silent)]})
     assert (await settled(client, notices[2]))["state"] == "sent"
+
+
+async def test_a_deputy_is_told_instead_for_as_long_as_they_stand_in(
+    world: World, receivers: tuple[HttpReceiver, SmtpReceiver]
+) -> None:
+    http, _ = receivers
+    world.now = datetime.now(UTC)  # who is told is decided by the database's clock
+    admin = await world.client("admin")
+    away = await add(admin, enterprise="E1", user="ent1", channels=[hook(http, "/away")])
+    deputy = await add(admin, enterprise="E1", post="superior", channels=[hook(http, "/deputy")])
+    mute = await add(admin, enterprise="E1")
+    foreign = await add(admin, enterprise="E2", channels=[hook(http)])
+    site, other = await world.client("ent1"), await world.client("ent2")
+    until = {"ends_at": (world.now + timedelta(days=1)).isoformat()}
+
+    for wrong, status in (
+        ({"deputy": mute["id"]}, 422),
+        ({"deputy": away["id"]}, 422),
+        ({"deputy": foreign["id"]}, 404),
+        ({"deputy": deputy["id"], "ends_at": "2020-01-01T00:00:00Z"}, 422),
+    ):
+        sent = {"contact": away["id"]} | until | wrong
+        assert (await site.post("/stand-ins", json=sent)).status_code == status, wrong
+    made = await site.post(
+        "/stand-ins", json={"contact": away["id"], "deputy": deputy["id"], "reason": "培训"} | until
+    )
+    assert made.status_code == 201, made.text
+    assert made.json()["deputy_name"] == "王芳"
+    crossing = {"contact": deputy["id"], "deputy": away["id"]} | until
+    assert (await site.post("/stand-ins", json=crossing)).status_code == 409
+    assert (await other.get("/stand-ins")).json()["items"] == []
+    stand_in = made.json()["id"]
+    assert (await other.post(f"/stand-ins/{stand_in}/end")).status_code == 404
+
+    orange = await world.raise_alarm(tier=Tier.ORANGE)
+    await settled(admin, await notify(world, orange, Tier.RED))
+    assert [len(http.at(path)) for path in ("/away", "/deputy")] == [0, 1]
+    world.now = datetime.now(UTC)
+    assert (await site.post(f"/stand-ins/{stand_in}/end")).status_code == 200
+    assert (await site.get("/stand-ins")).json()["items"] == []
+    await settled(admin, await notify(world, orange, Tier.RED))
+    assert [len(http.at(path)) for path in ("/away", "/deputy")] == [1, 1]
+
+    tested = await site.post("/me/test-notice")
+    assert tested.status_code == 202
+    await settled(admin, tested.json()["notice"])
+    assert [len(http.at(path)) for path in ("/away", "/deputy")] == [2, 1]
+    again = await site.post("/me/test-notice")
+    assert (again.status_code, again.headers["Retry-After"]) == (429, "60")
+    assert (await other.post("/me/test-notice")).status_code == 404
+    lines = await world.conn.execute(
+        "SELECT action FROM ledger WHERE subject = 'contact' AND actor = 'ent1' ORDER BY entry_id"
+    )
+    assert await lines.fetchall() == [("stand_in",), ("end_stand_in",), ("test",)]

@@ -14,7 +14,7 @@ from pydantic import AwareDatetime
 from hazardloop.alarms import case_store, disposal
 from hazardloop.alarms.alarm import TIER_BY_NAME, Action, Stage, Step
 from hazardloop.service import evidence, file_content
-from hazardloop.service.api import case_view, uploads
+from hazardloop.service.api import case_view, once, uploads
 from hazardloop.service.api.access import Actor, Conn, Here, Now, require
 from hazardloop.service.api.case_examples import STEP_EXAMPLES
 from hazardloop.service.api.case_forms import (
@@ -29,7 +29,7 @@ from hazardloop.service.api.case_forms import (
 from hazardloop.service.api.paging import Listing, Paging, listing
 from hazardloop.service.api.problems import Problem, problems
 from hazardloop.service.api.rows import fetch_one
-from hazardloop.service.database import request_scope
+from hazardloop.service.database import Connection, request_scope
 
 router = APIRouter(tags=["cases"])
 
@@ -93,7 +93,7 @@ async def get_case(case_id: UUID, conn: Conn, actor: Actor, now: Now) -> CaseWit
     "/cases/{case_id}/steps",
     status_code=201,
     dependencies=[require("cases.step")],
-    responses=problems("forbidden", "not_found", "step_refused", "overtaken"),
+    responses=problems("forbidden", "not_found", "step_refused", "overtaken", "key_reused"),
 )
 async def post_step(
     case_id: UUID,
@@ -101,6 +101,7 @@ async def post_step(
     conn: Conn,
     actor: Actor,
     now: Now,
+    key: once.Key = None,
 ) -> CaseWithSteps:
     """Take one step: 409 when it is refused at this stage or the case was changed since.
 
@@ -109,7 +110,9 @@ async def post_step(
     normal for long enough, keeps its case open unless a supervisor attached a permit. `tick` items
     of the response plan before `submit`; `amend` findings before the next thing is due.
     """
-    await disposal.take_step(conn, case_id, body.step(actor.as_actor, now))
+    content = f"{case_id} {body.model_dump_json()}".encode()
+    if await once.earlier(conn, actor, key, content, now) is None:
+        await disposal.take_step(conn, case_id, body.step(actor.as_actor, now))
     return await case_view.whole_case(conn, case_id, actor.as_actor, now)
 
 
@@ -170,12 +173,13 @@ async def split_cases(
         "unsupported_media_type",
         "bad_request",
         "unavailable",
+        "key_reused",
     ),
     openapi_extra={"requestBody": uploads.REQUEST_BODY},
     max_body_size=uploads.BOUNDED_HERE,
 )
 async def post_evidence(
-    case_id: UUID, request: Request, actor: Actor, here: Here, now: Now
+    case_id: UUID, request: Request, actor: Actor, here: Here, now: Now, key: once.Key = None
 ) -> EvidenceKept:
     """Add a file to a case: JPEG, PNG, WebP, PDF, or readings as CSV or JSON, at most 20 MiB.
 
@@ -188,7 +192,11 @@ async def post_evidence(
             raise Problem("not_found", f"case {case_id} is not known here")
     upload = await uploads.receive(request, here.shelf, here.settings.home / "evidence")
     added = upload.evidence_of(case_id, actor.username, now)
+    content = b" ".join((case_id.bytes, added.sha256, (upload.caption or "").encode()))
     async with request_scope(here.pool, actor.scope) as conn:
+        before = await once.earlier(conn, actor, key, content, now, added.evidence_id)
+        if before is not None:
+            return await _kept_before(conn, case_id, before)
         case = await disposal.attach_evidence(conn, added, actor.as_actor, upload.caption)
     return EvidenceKept(
         id=added.evidence_id,
@@ -201,6 +209,21 @@ async def post_evidence(
         uploaded_by=added.uploaded_by,
         uploaded_at=added.uploaded_at,
     )
+
+
+KEPT: Final = """
+    SELECT e.evidence_id AS id, case_id, c.revision, file_name, media_type, size_bytes,
+           encode(sha256, 'hex') AS sha256, uploaded_by, uploaded_at
+      FROM evidence e JOIN disposal_case c USING (case_id)
+     WHERE e.evidence_id = %(evidence_id)s AND case_id = %(case_id)s"""
+
+
+async def _kept_before(conn: Connection, case_id: UUID, before: once.Earlier) -> EvidenceKept:
+    """What was answered the first time, with the revision of now."""
+    row = await fetch_one(conn, KEPT, {"evidence_id": before.evidence_id, "case_id": case_id})
+    if row is None:
+        raise Problem("not_found", f"case {case_id} is not known here")
+    return EvidenceKept(**row)
 
 
 ONE_FILE: Final = """

@@ -47,6 +47,7 @@ PERMISSIONS: Final[Mapping[str, frozenset[Role]]] = {
     "shifts.hand_over": frozenset({Role.SUPERVISOR, Role.OPERATOR}),
     "contacts.read": EVERYONE - {Role.TESTER},
     "contacts.write": frozenset({Role.ADMIN, Role.SUPERVISOR}),
+    "stand_ins.write": frozenset({Role.ADMIN, Role.SUPERVISOR, Role.ENTERPRISE}),
     "notices.read": EVERYONE - {Role.TESTER},
     "notices.resend": frozenset({Role.ADMIN, Role.SUPERVISOR, Role.OPERATOR}),
     "ledger.read": frozenset({Role.AUDITOR, Role.AUTHORITY, Role.SUPERVISOR, Role.ENTERPRISE}),

@@ -55,6 +55,7 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "step_refused": (409, "This step is not allowed now"),
     "overtaken": (409, "Somebody took a step meanwhile"),
     "still_under_way": (409, "It is still on its way"),
+    "key_reused": (409, "The key of this request belongs to another one"),
     "sheet_refused": (409, "The sheet is not in the state for this"),
     "link_used": (410, "This link is no longer valid"),
     "too_large": (413, "Too large"),
