@@ -13,6 +13,7 @@ import numpy.typing as npt
 Times: TypeAlias = npt.NDArray[np.int64]
 Codes: TypeAlias = npt.NDArray[np.int32]
 Bools: TypeAlias = npt.NDArray[np.bool_]
+Indices: TypeAlias = npt.NDArray[np.intp]
 
 SECOND_US: Final = 1_000_000
 TEN_MINUTES_US: Final = 600 * SECOND_US

@@ -4,12 +4,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pytest
 from psycopg import errors
 
 from hazardloop.alarms import flood_store, health
 from hazardloop.alarms.alarm import Tier
 from hazardloop.devices.instants import microseconds_of
+from hazardloop.devices.readings import Quality
 from tests.integration.api.world import World
 
 MINUTE = timedelta(minutes=1)
@@ -28,7 +30,8 @@ async def burst(api: World, n: int, at: datetime, apart_s: float = 10) -> list[U
 
 async def recorded(api: World) -> list[dict[str, Any]]:
     supervisor = await api.client("supervisor")
-    return (await supervisor.get("/alarm-floods")).json()["items"]
+    items: list[dict[str, Any]] = (await supervisor.get("/alarm-floods")).json()["items"]
+    return items
 
 
 async def test_a_flood_is_written_down_as_it_begins_and_ends_and_noted_once(api: World) -> None:
@@ -81,9 +84,7 @@ async def test_a_flood_is_written_down_as_it_begins_and_ends_and_noted_once(api:
 
 async def raises(api: World) -> Any:
     cursor = await api.conn.execute("SELECT raised_at FROM alarm ORDER BY raised_at")
-    return health.np.array(
-        [microseconds_of(row[0]) for row in await cursor.fetchall()], health.np.int64
-    )
+    return np.array([microseconds_of(row[0]) for row in await cursor.fetchall()], np.int64)
 
 
 async def test_a_flood_that_nobody_watched_is_made_up_for_with_its_times(api: World) -> None:
@@ -115,3 +116,29 @@ async def test_two_operators_carry_twice_as_much(api: World) -> None:
     assert await flood_store.tend(api.conn, api.now) == 1
     (flood,) = await recorded(api)
     assert (flood["seats"], flood["alarms"]) == (2, 20)
+
+
+async def test_a_bad_actor_comes_with_what_would_calm_it(api: World) -> None:
+    start = api.now
+    for nth in range(6):
+        api.now = start + timedelta(seconds=20 * nth)
+        alarm_id = await api.raise_alarm("E2:GD-1.lel")
+        api.now += timedelta(seconds=10)
+        await api.clear(alarm_id)
+        await api.store("E2:GD-1.lel", (0, 19.5, 0), (-5, 0.0, int(Quality.SOURCE_BAD)))
+    auditor = await api.client("auditor")
+    asked = {"from": "2026-11-22T01:00:00Z", "to": "2026-11-22T02:00:00Z"}
+
+    async def source() -> dict[str, Any]:
+        (found,) = (await auditor.get("/kpi/alarm-system", params=asked)).json()["sources"]
+        assert (found["chattering"], found["stale"], found["alarms"]) == (True, 0, 6)
+        remedy: dict[str, Any] = found["remedy"]
+        return remedy
+
+    assert await source() == {
+        "setting": "off_delay_s", "now": 10, "suggested": 30, "unit": "s", "alarms": 6,
+        "alarms_then": 1,
+    }, "twenty seconds away, and 19.5 is too far below 25 for a deadband"  # fmt: skip
+    await api.conn.execute("UPDATE reading SET value = 22.5 WHERE value = 19.5")
+    remedy = await source()
+    assert (remedy["setting"], remedy["suggested"], remedy["unit"]) == ("deadband", 2.6, "%{LEL}")

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 from hazardloop.alarms import health, health_store
 from hazardloop.alarms.alarm import Tier
 from hazardloop.alarms.health_store import Told
+from hazardloop.alarms.remedies import Remedy, Setting
 from hazardloop.devices.instants import microseconds_of, utc
 from hazardloop.service.api import lookup
 from hazardloop.service.api.access import Conn, require
@@ -24,6 +25,14 @@ from hazardloop.service.database import Connection
 router = APIRouter(tags=["figures"])
 
 LONGEST: Final = timedelta(days=92)
+REMEDY: Final[dict[str, Any]] = {
+    "setting": "deadband",
+    "now": 0.5,
+    "suggested": 1.3,
+    "unit": "%{LEL}",
+    "alarms": 41,
+    "alarms_then": 3,
+}
 FORMULA: Final = (
     "Alarms raised in [from, to) by data time, without drills and without those found in late data."
     " A flood begins with 10 raises in 10 minutes per seat and ends below 5; time_in_flood is its"
@@ -43,6 +52,18 @@ class FloodFound(Out):
     first_out: UUID = Field(description="The alarm with which it began.")
 
 
+class RemedyOut(Out):
+    """A change of the rule that would have merged alarms, none of which would begin later."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [REMEDY]})
+    setting: Setting
+    now: float
+    suggested: float = Field(description="In `unit`.")
+    unit: str
+    alarms: int = Field(description="Looked at: of the period, the newest 201 at most.")
+    alarms_then: int = Field(description="What would have been left of them.")
+
+
 class SourceOut(Out):
     """A rule at a point, and how often it raised an alarm."""
 
@@ -54,6 +75,11 @@ class SourceOut(Out):
     quantity: str
     alarms: int
     chattering: bool
+    stale: int = Field(description="Of its alarms, those active for more than 24 hours.")
+    remedy: RemedyOut | None = Field(
+        description="The least deadband or off-delay that halves its alarms and ends the"
+        " chattering, by the recorded episodes and readings; null: none does."
+    )
 
 
 class AlarmSystemOut(Out):
@@ -171,13 +197,29 @@ async def _sources(conn: Connection, told: Told, wanted: Asked) -> dict[str, Any
     top = health.bad_actors(history, start_us)
     shown = list(dict.fromkeys([source for source, _ in top] + np.flatnonzero(chattering).tolist()))
     where = await health_store.places(conn, [told.sources[nth].point_id for nth in shown])
+    remedies = await health_store.suggested(conn, told, shown)
+    stale = np.bincount(
+        history.source[health.stale(history, microseconds_of(wanted.end))],
+        minlength=len(told.sources),
+    )
     return {
         "top10_share": sum(alarms for _, alarms in top) / len(raised) if len(raised) else None,
         "chattering": int(chattering.sum()),
         "sources": [
             asdict(told.sources[nth])
             | where[told.sources[nth].point_id]
-            | {"alarms": int(counted[nth]), "chattering": bool(chattering[nth])}
+            | {
+                "alarms": int(counted[nth]),
+                "chattering": bool(chattering[nth]),
+                "stale": int(stale[nth]),
+                "remedy": _remedy(remedies.get(nth), where[told.sources[nth].point_id]["unit"]),
+            }
             for nth in shown
         ],
     }
+
+
+def _remedy(remedy: Remedy | None, unit: str) -> dict[str, Any] | None:
+    if remedy is None:
+        return None
+    return asdict(remedy) | {"unit": "s" if remedy.setting is Setting.OFF_DELAY else unit}
