@@ -138,10 +138,12 @@ def ways(points: int) -> dict[str, tuple[Write, str]]:
     point_id = np.arange(1, points + 1)
 
     async def plain(connection: Connection, readings: Readings) -> None:
-        await reading_store.store_readings(connection, readings, point_id)
+        late_before_us = await rollups.late_before(connection)
+        await reading_store.store_readings(connection, readings, point_id, late_before_us)
 
     async def staged(connection: Connection, readings: Readings) -> None:
-        await reading_store.store_new_readings(connection, readings, point_id)
+        late_before_us = await rollups.late_before(connection)
+        await reading_store.store_new_readings(connection, readings, point_id, late_before_us)
 
     def filtered(*, twice: bool = False) -> Write:
         newest = nothing_seen(points)
@@ -149,7 +151,8 @@ def ways(points: int) -> dict[str, tuple[Write, str]]:
         async def write(connection: Connection, readings: Readings) -> None:
             assert not novelty(readings, newest).doubtful.any()
             see(readings, newest)
-            await reading_store.store_readings(connection, readings, point_id)
+            late_before_us = await rollups.late_before(connection)
+            await reading_store.store_readings(connection, readings, point_id, late_before_us)
             if twice:
                 assert novelty(readings, newest).doubtful.all()
                 assert (await reading_store.stored_already(connection, readings, point_id)).all()
@@ -158,7 +161,10 @@ def ways(points: int) -> dict[str, tuple[Write, str]]:
 
     async def staged_again(connection: Connection, readings: Readings) -> None:
         await staged(connection, readings)
-        assert not await reading_store.store_new_readings(connection, readings, point_id)
+        late_before_us = await rollups.late_before(connection)
+        assert not await reading_store.store_new_readings(
+            connection, readings, point_id, late_before_us
+        )
 
     lawless = "ALTER TABLE reading DROP CONSTRAINT IF EXISTS reading_pkey"
     common = "CREATE INDEX ON reading (point_id, observed_at)"

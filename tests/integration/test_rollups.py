@@ -79,7 +79,8 @@ async def store(conn: Connection, told: Iterable[Told]) -> None:
         np.zeros(n, np.int32),
     )  # fmt: skip
     async with conn.transaction():
-        await reading_store.store_readings(conn, readings, POINTS)
+        late_before_us = await rollups.late_before(conn)
+        await reading_store.store_readings(conn, readings, POINTS, late_before_us)
 
 
 async def query_one(conn: Connection, question: str) -> Any:

@@ -6,7 +6,6 @@ from datetime import date
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from psycopg import AsyncConnection
 
 from hazardloop.ingest.arrivals import Arrivals, in_runs, joined
@@ -16,14 +15,11 @@ Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
 
 BATCHES_AT_ONCE: Final = 1_000
 """Rows of `balance_arrival` that one fold takes; the next takes the rest."""
-_SIGNATURE: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_TRAILER: Final = b"\xff\xff"
-_OID: Final = {2: 21, 4: 23, 8: 20}
-"""PostgreSQL's int2, int4, int8 by their size."""
 
 APPEND: Final = """
-    COPY balance_arrival (gateway_id, minute, first_seq, messages, kind)
-    FROM STDIN (FORMAT binary)"""
+    INSERT INTO balance_arrival (gateway_id, minute, first_seq, messages, kind)
+    VALUES (%(gateway_id)s::int[], %(minute)s::int[], %(first_seq)s::bigint[],
+            %(messages)s::int[], %(kind)s::smallint[])"""
 
 MINE: Final = "SELECT pg_try_advisory_xact_lock(hashtext('hazardloop.balance'))"
 
@@ -98,20 +94,18 @@ async def append(connection: Connection, arrivals: Arrivals) -> None:
     """Keeps the runs of a batch."""
     if not len(arrivals):
         return
-    columns = (arrivals.gateway_id, arrivals.minute, arrivals.first, arrivals.messages)
-    row = b"".join(_binary_array(column) for column in (*columns, arrivals.kind))
-    async with connection.cursor() as cursor, cursor.copy(APPEND) as copy:
-        await copy.write(_SIGNATURE + b"\0\x05" + row + _TRAILER)
+    await connection.execute(APPEND, row_of(arrivals))
 
 
-def _binary_array(column: npt.NDArray[Any]) -> bytes:
-    """`column` as a field of binary COPY: an array of one dimension."""
-    size = column.dtype.itemsize
-    body = np.empty(len(column), np.dtype([("length", ">i4"), ("value", f">i{size}")]))
-    body["length"] = size
-    body["value"] = column
-    head = np.array([1, 0, _OID[size], len(column), 1], ">i4").tobytes()
-    return np.array(len(head) + body.nbytes, ">i4").tobytes() + head + body.tobytes()
+def row_of(arrivals: Arrivals) -> dict[str, list[int]]:
+    """What `APPEND` is to be given."""
+    return {
+        "gateway_id": arrivals.gateway_id.tolist(),
+        "minute": arrivals.minute.tolist(),
+        "first_seq": arrivals.first.tolist(),
+        "messages": arrivals.messages.tolist(),
+        "kind": arrivals.kind.tolist(),
+    }
 
 
 async def fold(

@@ -25,15 +25,27 @@ ROLL: Final = "CALL roll_readings()"
 TEND: Final = "SELECT tend_readings(%(raw_days)s, %(minute_days)s, %(hour_days)s)"
 
 
-async def note_late(connection: Connection, readings: Readings, point_id: Rows) -> None:
+async def late_before(connection: Connection) -> int:
+    """Before which instant (us) a reading that this transaction stores is late for the sums."""
+    row = await (await connection.execute(LATE_BEFORE)).fetchone()
+    assert row is not None  # a SELECT of one value
+    return int(row[0])
+
+
+async def note_late(
+    connection: Connection, readings: Readings, point_id: Rows, late_before_us: int
+) -> None:
     """Tells the sums which of their hours the just stored readings changed.
 
     In the transaction that stores them: an hour is summed up when it has ended, or is noted here.
-    `point_id` is (rows of the registry,) the id of each dense row.
+
+    Args:
+        connection: in that transaction.
+        readings: those stored.
+        point_id: (rows of the registry,) the id of each dense row.
+        late_before_us: what `late_before` said in the same transaction.
     """
-    row = await (await connection.execute(LATE_BEFORE)).fetchone()
-    assert row is not None  # a SELECT of one value
-    late = readings.observed_at < row[0]
+    late = readings.observed_at < late_before_us
     if late.any():
         points, hours = late_hours(readings.take(late), point_id)
         await connection.execute(NOTE_LATE, {"points": points, "hours": hours})

@@ -224,14 +224,21 @@ def key_order(point: Rows, observed_at: Times) -> npt.NDArray[np.intp]:
     return np.lexsort((observed_at, point))
 
 
-async def store_readings(connection: Connection, readings: Readings, point_id: Rows) -> None:
-    """Appends readings whose (point, time) is not stored yet. UniqueViolation: one of them is."""
+async def store_readings(
+    connection: Connection, readings: Readings, point_id: Rows, late_before_us: int
+) -> None:
+    """Appends readings whose (point, time) is not stored yet. UniqueViolation: one of them is.
+
+    `late_before_us`: what `rollups.late_before` said in this transaction.
+    """
     async with connection.cursor() as cursor, cursor.copy(COPY_READINGS) as copy:
         await copy.write(copy_rows(readings, point_id))
-    await rollups.note_late(connection, readings, point_id)
+    await rollups.note_late(connection, readings, point_id, late_before_us)
 
 
-async def store_new_readings(connection: Connection, readings: Readings, point_id: Rows) -> int:
+async def store_new_readings(
+    connection: Connection, readings: Readings, point_id: Rows, late_before_us: int
+) -> int:
     """How many of the readings were new; those whose (point, time) was stored are left out."""
     await connection.execute(MAKE_REPEATS)
     async with connection.cursor() as cursor:
@@ -239,7 +246,7 @@ async def store_new_readings(connection: Connection, readings: Readings, point_i
             await copy.write(copy_rows(readings, point_id))
         await cursor.execute(INSERT_REPEATS)
         new = cursor.rowcount
-    await rollups.note_late(connection, readings, point_id)
+    await rollups.note_late(connection, readings, point_id, late_before_us)
     return new
 
 

@@ -69,13 +69,17 @@ async def sieve(
 
 
 async def keep_what_can_be(
-    connection: Connection, work: Work, now: datetime, keep_statuses: KeepStatuses
+    connection: Connection,
+    work: Work,
+    late_before_us: int,
+    now: datetime,
+    keep_statuses: KeepStatuses,
 ) -> list[Announcement]:
     """What is to be announced of the part of `work` that the database takes.
 
     Readings that it refuses become dead letters; whatever else it refuses is named in the log.
     """
-    letters = [*work.letters, *await _sift_readings(connection, work)]
+    letters = [*work.letters, *await _sift_readings(connection, work, late_before_us)]
     await _sift_letters(connection, letters)
 
     async def count(some: Sequence[CountedLetters]) -> None:
@@ -97,12 +101,16 @@ async def keep_what_can_be(
     return await _sift_alarms(connection, work, now)
 
 
-async def _sift_readings(connection: Connection, work: Work) -> list[DeadLetter]:
+async def _sift_readings(
+    connection: Connection, work: Work, late_before_us: int
+) -> list[DeadLetter]:
     """Dead letters for those of its readings that are refused; the others are stored."""
 
     async def store(rows: Sequence[int]) -> None:
         taken = work.readings.take(np.array(rows, np.intp))
-        await reading_store.store_new_readings(connection, taken, work.registry.point_id)
+        await reading_store.store_new_readings(
+            connection, taken, work.registry.point_id, late_before_us
+        )
 
     refused = await sieve(connection, range(len(work.readings)), store)
     return [_letter(work, each) for each in refused]

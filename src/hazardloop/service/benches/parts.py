@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from hazardloop.ingest import packets
+from hazardloop.ingest import packets, rollups
 from hazardloop.ingest import store as reading_store
 from hazardloop.ingest.batching import BatchLimits, Gathering
 from hazardloop.ingest.decoding import Intake, decode
@@ -103,7 +103,10 @@ async def _store(load: Load, conninfo: str) -> dict[str, Any]:
         for at in range(0, len(intake.readings), BATCH):
             part = intake.readings.take(np.arange(at, min(at + BATCH, len(intake.readings))))
             async with connection.transaction():
-                await reading_store.store_readings(connection, part, registry.point_id)
+                late_before_us = await rollups.late_before(connection)
+                await reading_store.store_readings(
+                    connection, part, registry.point_id, late_before_us
+                )
         seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
         row = await (await connection.execute("SELECT count(*) FROM reading")).fetchone()
     assert row is not None  # count(*) gives one
