@@ -27,7 +27,9 @@ from tests import worlds
 ORIGIN = datetime(2000, 1, 1, tzinfo=UTC)
 POINTS = np.array([1, 2, 3], np.int64)
 WIDTHS = [timedelta(seconds=10), *(timedelta(minutes=m) for m in (1, 7, 60, 180, 1440))]
-LAST_HOUR = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
+SUMMED_UP_TO = (datetime.now(UTC) - timedelta(minutes=6)).replace(minute=0, second=0, microsecond=0)
+"""The clerk waits five minutes of an hour for what comes late of the one before it."""
+LAST_HOUR = SUMMED_UP_TO - timedelta(hours=1)
 """Begin of an hour that is over, and so is summed up; it stays so while the tests run."""
 
 Told = tuple[int, datetime, float, int]
