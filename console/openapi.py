@@ -15,6 +15,7 @@ from hazardloop.service.settings import Settings
 USED = (
     "Alarm",
     "AlarmLine",
+    "AlarmSystemOut",
     "Anchor",
     "Bucket",
     "BulkOut",
@@ -44,6 +45,7 @@ USED = (
     "MembersOut",
     "NoticeOut",
     "Reading",
+    "Ready",
     "ResponseOut",
     "SheetOut",
     "SnapshotOut",

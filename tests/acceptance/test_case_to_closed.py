@@ -537,6 +537,7 @@ async def test_the_load_of_the_operators_names_floods_and_bad_actors(town: Town)
     assert (flood["alarms"], flood["peak"]) == (12, 12)
     assert flood["first_out"] == str(await town.alarm_of(first))
     assert told["time_in_flood"] == pytest.approx(1 / 6)
+    assert told["per_hour"] == [12]
     assert told["tiers"] == {"red": 1, "orange": 0, "yellow": 11, "blue": 0}
     assert (len(told["sources"]), told["top10_share"]) == (10, pytest.approx(10 / 12))
     assert (told["chattering"], told["fleeting"], told["stale"]) == (0, [], [])

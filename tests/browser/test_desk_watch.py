@@ -95,3 +95,34 @@ def test_every_figure_opens_the_alarms_it_counts(visit: Any, town: Town) -> None
     expect(members.get_by_role("listitem")).to_have_count(count)
     members.get_by_role("listitem").filter(has_text=alarm[:8]).get_by_role("button").click()
     expect(detail(page)).to_contain_text(device)
+
+
+STAND_STILL = """() => {
+    document.querySelector(".wall-frozen").style.setProperty("--frozen-after", "100ms");
+    for (let timer = setTimeout(() => {}); timer > 0; timer -= 1) clearTimeout(timer);
+}"""
+
+
+def test_the_wall_shows_the_state_of_all_and_says_when_it_stands_still(
+    visit: Any, town: Town
+) -> None:
+    device = town.device("SD")
+    town.read({f"{device}.smoke": True})
+    case_of(town, device)
+    page = visit().enter("supervisor")
+    show(page, "态势大屏")
+    expect(page.get_by_role("banner")).to_have_count(0)  # the frame of a desk is not there
+    (reds,) = town.ask(
+        "SELECT count(*) FROM alarm JOIN disposal_case USING (alarm_id)"
+        " WHERE stage <> 'closed' AND alarm.tier = 4"
+    )[0]
+    expect(page.get_by_test_id("wall-red").locator("b")).to_have_text(str(reds))
+    expect(page.get_by_role("region", name="未确认的红橙报警")).to_contain_text(device)
+    expect(page.get_by_test_id("wall-rate")).to_contain_text("0.0 %")
+    expect(page.get_by_test_id("wall-path")).to_contain_text("各部分正常")
+    frozen = page.get_by_text("页面已停止")
+    expect(frozen).to_have_css("opacity", "0")
+    page.evaluate(STAND_STILL)
+    expect(frozen).to_have_css("opacity", "1")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("banner")).to_be_visible()

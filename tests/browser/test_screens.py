@@ -3,6 +3,7 @@
 ./hazardloop test tests/browser/test_screens.py --screens docs/screens
 """
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -100,6 +101,18 @@ def screens_of(page: Page, opened: dict[str, str]) -> Iterator[tuple[str, str]]:
             yield f"{name}-open", address + opened[name]
 
 
+def wraps(page: Page, language: str, width: int) -> bool:
+    """Whether the bar at the top takes a second line at that width, with its longest button."""
+    words = json.loads((worlds.REPOSITORY / "console" / "locales" / f"{language}.json").read_text())
+    page.get_by_test_id("sound").evaluate(
+        "(button, text) => (button.textContent = text)", words["sound"]["blocked"]
+    )
+    page.set_viewport_size({"width": width, "height": DESK["viewport"]["height"]})
+    tall = page.locator(".top").bounding_box()
+    assert tall
+    return tall["height"] > 60
+
+
 LOOKS: Final = {"chinese light": ("zh-CN", "light"), "english dark": ("en", "dark")}
 
 
@@ -127,11 +140,15 @@ def test_a_screen_reader_finds_its_way_on_every_screen(
     )
     page = visitor.enter(username)
     settled(page)
+    faults: list[str] = []
     if username == "zhang":
         page.locator(".menu-button").click()
+    else:
+        faults += [
+            f"the bar wraps at {width} px" for width in (1280, 1440) if wraps(page, language, width)
+        ]
     alarm = case_of(busy_town, SMOKE[0])["alarm_id"]
     opened = {"alarms": f"&alarm={alarm}", "hazards": "&item=1", "registry": "&item=E1"}
-    faults: list[str] = []
     for name, address in list(screens_of(page, opened)):
         page.goto(busy_town.url + address)
         settled(page)

@@ -1,6 +1,6 @@
 // The one HTTP client. The session is a cookie that scripts cannot read; nothing is kept here.
 import { noteServerTime } from "../core/clock.ts";
-import type { Alarm, BulkResult, Case, Counts, DeviceKind, Me, Page, ReadingItem, Snapshot } from "./model.ts";
+import type { Alarm, BulkResult, Case, Counts, DeviceKind, Me, Page, Ready, ReadingItem, Snapshot } from "./model.ts";
 
 const PREFIX = "/api/v1";
 
@@ -71,6 +71,19 @@ export async function ask<Answer>(
     throw new ApiError(answer.status, await problemOf(answer), Number.isFinite(wait) ? wait : null);
   }
   return (answer.status === 204 ? undefined : await answer.json()) as Answer;
+}
+
+/** Which part of the service can do its job; 503 says so as well as 200. */
+export async function readiness(): Promise<Ready> {
+  let answer: Response;
+  try {
+    answer = await fetch("/readyz", { cache: "no-store" });
+  } catch (cause) {
+    throw new Unreachable("no answer", { cause });
+  }
+  const said = await problemOf(answer);
+  if (!Array.isArray(said["checks"])) throw new ApiError(answer.status, said);
+  return said as unknown as Ready;
 }
 
 export const login = (username: string, password: string) =>

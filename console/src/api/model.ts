@@ -126,6 +126,8 @@ export type LatestReading = Schemas["LatestReading"];
 export type Handling = Schemas["HandlingOut"];
 export type Response = Schemas["ResponseOut"];
 export type Connectivity = Schemas["ConnectivityOut"];
+export type AlarmSystem = Schemas["AlarmSystemOut"];
+export type Ready = Schemas["Ready"];
 export type Members = Said<Schemas["MembersOut"], { next_cursor: string | null }>;
 
 /** One line of a section of the handover sheet: an alarm, a case or a hold. */

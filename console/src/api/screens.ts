@@ -1,7 +1,7 @@
 // What the screens beside the alarm list ask for and send.
 import { address, ask, type Query } from "./client.ts";
 import type {
-  AlarmLine, Anchor, CaseBrief, Contact, CurrentShift, DeadLetter, Device, Drill, Enterprise, Gateway, GatewaySecret,
+  AlarmLine, AlarmSystem, Anchor, CaseBrief, Contact, CurrentShift, DeadLetter, Device, Drill, Enterprise, Gateway, GatewaySecret,
   Connectivity, Handling, Hazard, HazardBrief, Hold, LatestReading, LedgerLine, LogLine, Members, Notice, Page, Response, Sheet, Shift, StandIn, Statement,
 } from "./model.ts";
 
@@ -70,5 +70,6 @@ export interface FigureQuery { from: string; to: string; group_by?: string }
 const figure = <Answer>(name: string, query: object) => ask<Answer>("GET", `/kpi/${name}`, { query: query as Query });
 export const handling = (query: FigureQuery) => figure<Handling>("handling", query);
 export const response = (query: FigureQuery) => figure<Response>("response", query);
+export const alarmSystem = (query: FigureQuery) => figure<AlarmSystem>("alarm-system", query);
 export const connectivity = (query: FigureQuery) => figure<Connectivity>("connectivity", query);
 export const figureMembers = (query: Paged & FigureQuery & { figure: string; key?: string }) => figure<Members>("members", query);

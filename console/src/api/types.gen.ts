@@ -101,6 +101,29 @@ export interface components {
             value: number | null;
             version: number;
         };
+        AlarmSystemOut: {
+            alarms: number;
+            chattering: number;
+            fleeting: string[];
+            flood_records: components["schemas"]["FloodOut"][];
+            floods: components["schemas"]["FloodFound"][];
+            formula: string;
+            from: string;
+            over_10: number;
+            peak_10_min: number;
+            per_10_min: number;
+            per_hour: number[];
+            seats: number;
+            sources: components["schemas"]["SourceOut"][];
+            stale: string[];
+            standing: number;
+            tiers: {
+                [key: string]: number;
+            };
+            time_in_flood: number;
+            to: string;
+            top10_share: number | null;
+        };
         Anchor: {
             day: string | null;
             hash: string;
@@ -185,6 +208,11 @@ export interface components {
             id: number;
             kind: string;
             shown: string;
+        };
+        Check: {
+            detail: string;
+            name: string;
+            ok: boolean;
         };
         CheckOut: {
             item: string;
@@ -404,6 +432,14 @@ export interface components {
             uploaded_at: string;
             uploaded_by: string;
         };
+        FloodFound: {
+            alarms: number;
+            /** Format: uuid */
+            first_out: string;
+            from: string;
+            peak: number;
+            to: string;
+        };
         FloodNowOut: {
             first_out: string | null;
             id: number | null;
@@ -412,6 +448,19 @@ export interface components {
             peak: number;
             seats: number;
             since: string | null;
+        };
+        FloodOut: {
+            alarms: number;
+            /** Format: uuid */
+            first_out: string;
+            from: string;
+            id: number;
+            note: string | null;
+            noted_at: string | null;
+            noted_by: string | null;
+            peak: number;
+            seats: number;
+            to: string | null;
         };
         Gateway: {
             code: string;
@@ -742,6 +791,17 @@ export interface components {
             quality: string;
             value: number | null;
         };
+        Ready: {
+            checks: components["schemas"]["Check"][];
+            heartbeat_age_s: number | null;
+            heartbeat_at: string | null;
+            parts: {
+                [key: string]: string;
+            };
+            ready: boolean;
+            /** @enum {string} */
+            status: "ready" | "not_ready";
+        };
         Ref: {
             code: string;
             id: number;
@@ -749,6 +809,14 @@ export interface components {
         };
         /** @enum {string} */
         Regime: "dispatch" | "ledger" | "close_out" | "notice" | "clear_to_zero";
+        RemedyOut: {
+            alarms: number;
+            alarms_then: number;
+            now: number;
+            setting: components["schemas"]["Setting"];
+            suggested: number;
+            unit: string;
+        };
         RequiredOut: {
             basis: string;
             enterprise: string;
@@ -810,6 +878,8 @@ export interface components {
             source: string;
             version: number;
         };
+        /** @enum {string} */
+        Setting: "deadband" | "off_delay_s";
         SheetOut: {
             accepted_at: string | null;
             accepted_by: string | null;
@@ -856,6 +926,18 @@ export interface components {
             seq: number;
             total: number;
             truncated: boolean;
+        };
+        SourceOut: {
+            alarms: number;
+            chattering: boolean;
+            device: string;
+            device_name: string;
+            enterprise: string;
+            point_id: number;
+            quantity: string;
+            remedy: components["schemas"]["RemedyOut"] | null;
+            rule_id: string;
+            stale: number;
         };
         SpreadOut: {
             of: number;

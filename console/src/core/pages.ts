@@ -6,7 +6,8 @@ import type { Me, Role } from "../api/model.ts";
 
 export type PageId =
   | "alarms" | "tasks" | "sent" | "history" | "mine" | "review" | "holds" | "handover" | "cases" | "hazards" | "drills"
-  | "figures" | "notices" | "contacts" | "registry" | "intake" | "ledger";
+  | "figures" | "notices" | "contacts" | "registry" | "intake" | "ledger"
+  | "wall";
 export type MenuGroup = "watch" | "work" | "figures" | "system";
 
 export interface Screen {
@@ -16,6 +17,8 @@ export interface Screen {
   roles?: readonly Role[];
   /** Pressed after `g`, it leads here. */
   key?: string;
+  /** Fills the screen by itself, without bar and menu. */
+  bare?: true;
   load: () => Promise<{ default: Component }>;
 }
 
@@ -36,6 +39,10 @@ export const SCREENS: readonly Screen[] = [
   { id: "alarms", group: "watch", key: "a", needs: "alarms.read", load: () => import("../pages/alarms/AlarmsPage.vue") },
   { id: "holds", group: "watch", key: "s", needs: "alarms.read", load: () => import("../pages/holds/HoldsPage.vue") },
   { id: "handover", group: "watch", key: "h", needs: "shifts.read", load: () => import("../pages/handover/HandoverPage.vue") },
+  {
+    id: "wall", group: "watch", key: "w", needs: "figures.read", bare: true,
+    roles: ["admin", "supervisor", "operator", "authority", "auditor", "tester"], load: () => import("../pages/wall/WallPage.vue"),
+  },
   {
     id: "review", group: "work", key: "r", needs: "cases.step", roles: ["authority", "supervisor", "operator"],
     load: () => import("../pages/review/ReviewPage.vue"),

@@ -33,6 +33,7 @@ REMEDY: Final[dict[str, Any]] = {
     "alarms": 41,
     "alarms_then": 3,
 }
+HOUR_US: Final = 3_600_000_000
 FORMULA: Final = (
     "Alarms raised in [from, to) by data time, without drills and without those found in late data."
     " A flood begins with 10 raises in 10 minutes per seat and ends below 5; time_in_flood is its"
@@ -99,6 +100,7 @@ class AlarmSystemOut(Out):
                     "time_in_flood": 0.0,
                     "floods": [],
                     "flood_records": [FLOOD],
+                    "per_hour": [4] * 24,
                     "tiers": {"red": 1, "orange": 5, "yellow": 30, "blue": 60},
                     "top10_share": 0.21,
                     "sources": [],
@@ -124,6 +126,7 @@ class AlarmSystemOut(Out):
         description="As the centre lived them, with notes, newest first; the one without `to` goes"
         " on. None of one enterprise."
     )
+    per_hour: list[int] = Field(description="Raised in each hour, from `from` on.")
     tiers: dict[str, int]
     top10_share: float | None = Field(description="Null where nothing was raised.")
     sources: list[SourceOut] = Field(description="The ten most frequent, then the chattering.")
@@ -167,6 +170,8 @@ def _whole(told: Told, wanted: Asked, seats: int) -> dict[str, Any]:
     raised = history.raised_us >= start_us
     before = int(np.count_nonzero(~raised))
     floods = health.floods(history.raised_us[raised], end_us, seats)
+    hours = -(-(end_us - start_us) // HOUR_US)
+    per_hour = np.bincount((history.raised_us[raised] - start_us) // HOUR_US, minlength=hours)
     tiers = np.bincount(history.tier[raised], minlength=len(Tier))
     fleeting, stale = health.fleeting(history) & raised, health.stale(history, end_us)
     return asdict(health.load(history.raised_us, start_us, end_us, seats)) | {
@@ -181,6 +186,7 @@ def _whole(told: Told, wanted: Asked, seats: int) -> dict[str, Any]:
             }
             for one in floods
         ],
+        "per_hour": per_hour.tolist(),
         "tiers": {tier.wire: int(tiers[tier]) for tier in reversed(Tier) if tier},
         "fleeting": [told.alarm_ids[nth] for nth in np.flatnonzero(fleeting)],
         "stale": [told.alarm_ids[nth] for nth in np.flatnonzero(stale)],
