@@ -14,6 +14,7 @@ import numpy as np
 
 from hazardloop.alarms.alarm import Change
 from hazardloop.alarms.kernels import silent_from, stirring, usable
+from hazardloop.alarms.late_windows import CELLS_AT_ONCE, take_late
 from hazardloop.alarms.measuring import measured
 from hazardloop.alarms.memory import CellRow, LateFind, Memory, silence_at, watch_of
 from hazardloop.alarms.rings import push_all, rounds
@@ -25,8 +26,6 @@ from hazardloop.devices.readings import NEVER, Bools, Quality, Readings
 
 FOREVER: Final = np.iinfo(np.int64).max
 """After all instants (us)."""
-CELLS_AT_ONCE: Final = 1 << 20
-"""Readings of windows that are looked at together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +89,20 @@ def evaluate(table: RuleTable, memory: Memory, readings: Readings) -> Outcome:
     return _outcome(walk)
 
 
-def recollect(memory: Memory, readings: Readings) -> None:
-    """Gives late readings their place among those lately, for whatever is worked out next.
+def recollect(table: RuleTable, memory: Memory, readings: Readings) -> Outcome:
+    """Gives late readings their place among those lately; the excursions that they show.
 
-    For readings that `evaluate` does not see: of these nothing follows at once.
+    For readings that `evaluate` does not see; what they tell by themselves is for `foresee`.
     """
     spoken = usable(readings.value, readings.quality)
-    row, at_us = readings.row[spoken], readings.observed_at[spoken]
-    push_all(memory.rings, row, at_us, readings.value[spoken])
+    spoken &= memory.rings.of_row[readings.row] >= 0
+    late = readings.observed_at < memory.newest_at[readings.row]
+    newer = readings.take(spoken & ~late)
+    push_all(memory.rings, newer.row, newer.observed_at, newer.value)
+    walk = Walk(table, memory)
+    if (spoken & late).any():
+        take_late(walk, readings.take(spoken & late))
+    return _outcome(walk)
 
 
 def foresee(table: RuleTable, memory: Memory, readings: Readings) -> tuple[tuple[int, Find], ...]:
@@ -149,15 +154,17 @@ def _walk(walk: Walk, readings: Readings) -> None:
 def _measure(walk: Walk, heard: Readings) -> None:
     """Take what measures make of these readings, by point and data time.
 
-    A late one only takes its place among the readings lately.
+    Late ones only take their place among the readings lately, and tell of what was missed.
     """
     table, memory = walk.table, walk.memory
     rings, stood_late, offline = memory.rings, memory.newest_late.copy(), _kept_offline(heard)
-    for turn in rounds(heard.row, heard.observed_at, rings.of_row[heard.row] >= 0):
-        row = heard.row[turn]
-        rings.push(rings.of_row[row], heard.observed_at[turn], heard.value[turn])
-        turn = turn[heard.observed_at[turn] >= memory.newest_at[row]]
+    ringed = rings.of_row[heard.row] >= 0
+    late = ringed & (heard.observed_at < memory.newest_at[heard.row])
+    if late.any():
+        take_late(walk, heard.take(late))
+    for turn in rounds(heard.row, heard.observed_at, ringed & ~late):
         row, profile = heard.row[turn], table.profile[heard.row[turn]]
+        rings.push(rings.of_row[row], heard.observed_at[turn], heard.value[turn])
         for place in np.unique(profile).tolist():
             here = turn[profile == place]
             for gauge in table.profiles.made[place].gauges:

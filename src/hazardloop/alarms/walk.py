@@ -46,7 +46,7 @@ class Walk:
         newest_us = int(self.memory.newest_at[row])
         if at_us < newest_us:
             for watch in self.table.watches(row):
-                self._find_late(row, watch, Moment(at_us, value, late=True))
+                self.find_late(row, watch, Moment(at_us, value, late=True))
             return
         moment = Moment(at_us, value, backfill)
         for watch in self.table.watches(row):
@@ -68,7 +68,7 @@ class Walk:
         `stood_late`: the reading before it came as old data.
         """
         at_us, measure, says = moment.at_us, gauge.measure, not math.isnan(moment.value)
-        moment = replace(moment, worked=partial(self._worked, row, measure, at_us + 1))
+        moment = replace(moment, worked=partial(self.worked, row, measure, at_us + 1))
         for watch in gauge.watches:
             signal = self.memory.signals.get((row, watch.rule))
             if signal is None and (not says or watch.calm_low < moment.value < watch.calm_high):
@@ -137,9 +137,10 @@ class Walk:
             if not math.isnan(told) or newest[0] == NEVER:
                 break
             before_us = int(newest[0])
-        return Moment(int(newest[0]), told, late, partial(self._worked, row, measure, before_us))
+        return Moment(int(newest[0]), told, late, partial(self.worked, row, measure, before_us))
 
-    def _worked(self, row: int, measure: Measure, before_us: int) -> dict[str, Any]:
+    def worked(self, row: int, measure: Measure, before_us: int) -> dict[str, Any]:
+        """The arithmetic of a measure at the newest reading before that instant."""
         age_s, value, newest = self._window(row, measure, before_us)
         return explained(measure, age_s[0], value[0], int(newest[0]))
 
@@ -166,8 +167,8 @@ class Walk:
             self.before[key] = _Before(watch, tuple(signal.holds), tuple(signal.since))
         return signal
 
-    def _find_late(self, row: int, watch: Watch, moment: Moment) -> None:
-        """A reading older than the newest: it tells of an excursion nobody saw, and nothing else.
+    def find_late(self, row: int, watch: Watch, moment: Moment) -> None:
+        """What was older than the newest tells of an excursion nobody saw, and nothing else.
 
         The alarm ends with the newest reading. Further readings of the same trouble, if no worse,
         are no second alarm: a gateway that sends an hour of old data would raise hundreds.
@@ -185,8 +186,10 @@ class Walk:
         found.holds = [limit.tier == tier for limit in watch.limits]
         self.story.tell(row, watch, found, moment)
         found.holds = [False] * len(watch.limits)
-        ended = Moment(until_us, float(self.memory.newest_value[row]), late=True)
-        self.story.tell(row, watch, found, ended)
+        ended = self._stood(row)
+        if watch.measure is not None:
+            ended = self._stood_measured(row, watch.measure, until_us + 1, True)
+        self.story.tell(row, watch, found, replace(ended, at_us=until_us, late=True))
 
     def changed_cells(self) -> Iterator[CellRow]:
         """The limits whose memory is no longer what it was before."""

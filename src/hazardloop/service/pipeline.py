@@ -243,11 +243,11 @@ class Worker:
         repeats, fresh = aside.readings.take(stored), aside.readings.take(~stored)
         again = self._told_again(repeats, aside.batch)
         found = sort_letters(again, aside.batch, self.site.registry, self.quota)
-        evaluation.recollect(self.memory, fresh)
+        looked_back = evaluation.recollect(self.site.table, self.memory, fresh)
         finds = (find for nth, find in aside.finds if not stored[nth])
         return Work(
             self.site.registry,
-            evaluation.discover(self.site.table, self.memory, finds),
+            evaluation.merge(looked_back, evaluation.discover(self.site.table, self.memory, finds)),
             readings=fresh,
             letters=found.letters,
             duplicates=len(repeats),

@@ -133,6 +133,11 @@ class Oracle:
         for rule in self.rules:
             if rule.gather is not None:
                 self._gather(rule, heard)
+        for point in spoken & self.newest.keys():
+            newest = self.newest[point][0]
+            late = {at: value for one, at, _, value, _, _ in heard if one == point and at < newest}
+            if late:
+                self._look_back(point, late)
         for point, observed, _, value, _, backfill in sorted(heard, key=lambda each: each[:2]):
             self._take(point, observed, value, backfill)
 
@@ -308,6 +313,33 @@ class Oracle:
                 return
         self._tell(rule, signal, tier, value, at, True)
         self._tell(rule, signal, 0, newest_value, until, True)
+
+    def _look_back(self, point: int, late: dict[int, float]) -> None:
+        """At each instant from the first late one on, what is said with them and without."""
+        old = self.history[point]
+        known = self.history[point] = old | late
+        for rule in self.rules:
+            signal = self.signals[rule.name, rule.point]
+            if rule.point != point or rule.measure is None or rule.on_delay_us:
+                continue
+            for at in sorted(known):
+                if not min(late) <= at < self.newest[point][0] or signal.tier or not rule.looks(at):
+                    continue
+                was, said = (
+                    rule.measure(past) if (past := [e for e in sorted(all_.items()) if e[0] <= at])
+                    else None
+                    for all_ in (old, known)
+                )  # fmt: skip
+                tier, before = (
+                    max((t for t in rule.limits if one is not None and rule.enters(t, one)),
+                        default=0)
+                    for one in (said, was)
+                )  # fmt: skip
+                told = any(r <= at <= e and tier <= worst for r, e, worst in signal.finds)
+                if tier > before and not told:
+                    assert said is not None
+                    self._tell(rule, signal, tier, said, at, True)
+                    self._tell(rule, signal, 0, self._stood(rule), self.newest[point][0], True)
 
     @staticmethod
     def _worst(signal: _Signal) -> int:

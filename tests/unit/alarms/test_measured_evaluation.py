@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hazardloop.alarms.alarm import Change
-from hazardloop.alarms.evaluation import Outcome, evaluate, merge, tick
+from hazardloop.alarms.evaluation import Outcome, evaluate, merge, recollect, tick
 from hazardloop.alarms.measure import Measure, Method
 from hazardloop.alarms.memory import Memory, carry_over, new_memory
 from hazardloop.alarms.rings import Rings, empty_rings, push_all
@@ -19,7 +19,7 @@ from hazardloop.alarms.rule_watches import US_PER_S
 from hazardloop.devices.readings import Quality
 from tests.unit.alarms.measure_oracle import says
 from tests.unit.alarms.scalar_oracle import Oracle, OracleRule
-from tests.unit.alarms.site import START_US, high, low, point, registry, rule, told, us
+from tests.unit.alarms.site import START_US, high, low, point, readings, registry, rule, told, us
 from tests.unit.alarms.test_evaluation import (
     DAWN,
     POINTS,
@@ -184,8 +184,6 @@ CLIMB = looking_back(
 
 
 def heard(table: RuleTable, memory: Memory, said: Sequence[tuple[float, float]]) -> list[Change]:
-    from tests.unit.alarms.site import readings
-
     batch = readings([(0, second, value) for second, value in said])
     return list(evaluate(table, memory, batch).changes)
 
@@ -204,7 +202,7 @@ def test_an_alarm_says_how_its_value_was_worked_out() -> None:
     assert raised.arithmetic["method"] == "slope"
 
 
-def test_a_late_reading_takes_its_place_and_tells_of_nothing_at_once() -> None:
+def test_a_late_reading_takes_its_place_and_tells_of_nothing_that_was_told_without_it() -> None:
     table = compile_rules([CLIMB], ONE)
     climbing = [(30.0 * nth, 3.0 * nth) for nth in range(12)]
     memory, gap = new_memory(table), climbing.pop(4)
@@ -214,3 +212,42 @@ def test_a_late_reading_takes_its_place_and_tells_of_nothing_at_once() -> None:
     heard(table, whole, sorted([*climbing, gap]))
     for one, other in zip(memory.rings.told(0), whole.rings.told(0), strict=True):
         assert one.tolist() == other.tolist()
+
+
+OFTEN = looking_back(
+    Measure(Method.COUNT, 600.0, at=5.0, to=math.inf), high(yellow=3.0, red=4.0), "g.often"
+)
+
+
+def test_a_late_reading_that_makes_it_three_in_ten_minutes_is_found_late() -> None:
+    table = compile_rules([OFTEN], ONE)
+    memory = new_memory(table)
+    said = [(30.0 * nth, 9.0 if nth in (4, 12) else 1.0) for nth in range(40) if nth != 8]
+    assert heard(table, memory, said) == []
+    raised, cleared = heard(table, memory, [(240.0, 9.0)])
+    assert (raised.found_late, raised.value, raised.changed_at_us) == (True, 3.0, us(360.0))
+    assert raised.arithmetic is not None
+    assert raised.arithmetic["newest_at_us"] == us(360.0), "where the third of them was"
+    assert (cleared.found_late, cleared.value, cleared.changed_at_us) == (True, 0.0, us(1170.0))
+    assert heard(table, memory, [(255.0, 1.0)]) == [], "it is known"
+    earlier = heard(table, memory, [(262.0, 9.0)])
+    assert [each.tier for each in earlier] == [2, 0, 4, 0], "it began sooner, and was worse"
+
+
+def test_a_late_reading_inside_an_alarm_that_rang_finds_nothing() -> None:
+    table = compile_rules([OFTEN], ONE)
+    memory = new_memory(table)
+    said = [(30.0 * nth, 9.0 if nth in (4, 8, 12) else 1.0) for nth in range(40)]
+    assert [each.tier for each in heard(table, memory, said)] == [2, 0]
+    assert heard(table, memory, [(375.0, 1.0)]) == []
+
+
+def test_late_readings_set_aside_are_found_when_they_are_judged() -> None:
+    table = compile_rules([OFTEN], ONE)
+    memory = new_memory(table)
+    heard(table, memory, [(30.0 * nth, 9.0 if nth in (4, 12) else 1.0) for nth in range(40)])
+    outcome = recollect(table, memory, readings([(0, 250.0, 9.0)]))
+    assert [(each.tier, each.changed_at_us) for each in outcome.changes] == [
+        (2, us(360.0)),
+        (0, us(1170.0)),
+    ]
