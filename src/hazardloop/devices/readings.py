@@ -103,6 +103,17 @@ class Readings:
             self.message[which],
         )
 
+    def part(self, which: slice) -> "Readings":
+        """Readings that stand one after the other; their columns are shared, not copied."""
+        return Readings(
+            self.row[which],
+            self.observed_at[which],
+            self.received_at[which],
+            self.value[which],
+            self.quality[which],
+            self.message[which],
+        )
+
 
 def placed_by(row: Rows) -> npt.NDArray[np.intp]:
     """(n,) places in the order of `row`, >= 0; those of one row as they stand."""

@@ -83,9 +83,15 @@ def _serve_options(command: argparse.ArgumentParser) -> None:
 
 
 def _rules_options(command: argparse.ArgumentParser) -> None:
+    from hazardloop.service import backtest
+
     actions = command.add_subparsers(metavar="ACTION", required=True)
     check = actions.add_parser("check", help="validates rule files, with line numbers")
     check.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    check.set_defaults(act=_check_rules)
+    replay = actions.add_parser("backtest", help="replays history through candidate rules")
+    replay.set_defaults(act=_backtest)
+    backtest.add_arguments(replay)
 
 
 def _simulate_options(command: argparse.ArgumentParser) -> None:
@@ -205,6 +211,19 @@ def _simulate(arguments: Arguments) -> int:
 
 
 def _rules(arguments: Arguments) -> int:
+    act: Callable[[Arguments], int] = arguments.act
+    return act(arguments)
+
+
+def _backtest(arguments: Arguments) -> int:
+    from hazardloop.service import backtest
+    from hazardloop.service.embedded.installation import running_settings
+
+    given = _settings(home=arguments.home)
+    return backtest.main(arguments, running_settings(given.home) or given)
+
+
+def _check_rules(arguments: Arguments) -> int:
     from hazardloop.alarms import rules
     from hazardloop.devices.catalog import shipped_catalog
 

@@ -24,7 +24,7 @@ from procrastinate.retry import BaseRetryStrategy
 
 from hazardloop.alarms import escalation_store
 from hazardloop.alarms.chasing import chase
-from hazardloop.service import queue_schema, reporting
+from hazardloop.service import backtests, queue_schema, reporting
 from hazardloop.service.database import Connection, Pool, open_pool, patient
 from hazardloop.service.notification.delivering import deliver_message
 from hazardloop.service.notification.sending import send_notices
@@ -72,6 +72,11 @@ async def write_reports(office: Office, arguments: Mapping[str, Any]) -> None:
     await reporting.write_reports(office.pool, office.settings)
 
 
+async def run_backtest(office: Office, arguments: Mapping[str, Any]) -> None:
+    """One backtest is done, or put off while another is."""
+    await backtests.run_backtest(office.pool, office.settings, arguments["backtest_id"])
+
+
 async def keep_report_calendar(office: Office, arguments: Mapping[str, Any]) -> None:
     """Reports of days, weeks and months that have ended are planned and made."""
     await reporting.keep_calendar(office.pool, office.settings)
@@ -80,6 +85,7 @@ async def keep_report_calendar(office: Office, arguments: Mapping[str, Any]) -> 
 TASKS: Final[Mapping[str, Task]] = {
     escalation_store.TASK: escalate,
     reporting.TASK: write_reports,
+    backtests.TASK: run_backtest,
     "send_notices": send_notices,
     "deliver_message": deliver_message,
 }

@@ -14,6 +14,7 @@ from tests.integration.api.world import ROLES, World
 ALL = set(Role)
 DISPOSERS = {"enterprise", "operator", "supervisor", "authority"}
 REGISTRARS = {"admin", "supervisor"}
+BACKTESTERS = {"admin", "supervisor", "authority", "enterprise"}
 CENTRE = ALL - {Role.ENTERPRISE, Role.TESTER}
 
 EXPECTED = {
@@ -125,6 +126,10 @@ EXPECTED = {
     "GET /reports/{report_id}": ALL,
     "GET /reports/{report_id}/members": ALL,
     "GET /reports/{report_id}/file": ALL,
+    "POST /rules/backtest": BACKTESTERS,
+    "GET /backtests": BACKTESTERS,
+    "GET /backtests/{backtest_id}": BACKTESTERS,
+    "POST /backtests/{backtest_id}/cancel": BACKTESTERS,
     "GET /ledger/anchors": {"auditor", "authority", "supervisor", "enterprise"},
     "GET /stream": ALL,
     "GET /gateways/{gateway}/balance": ALL,

@@ -164,13 +164,14 @@ class World:
             await self._note(alarm_id, version, "cleared", Tier.NONE, self.now)
             await self.tell(alarm_id)
 
-    async def close_case(self, alarm_id: UUID) -> None:
+    async def close_case(self, alarm_id: UUID, verdict: Verdict = Verdict.REAL) -> None:
         """Takes all steps of the alarm's case; its signal must have cleared."""
         case_id = case_id_of(alarm_id)
         for revision, (action, role, body) in enumerate(STEPS, 2):
             own = await self._value(OWNER, alarm_id) if role is Role.ENTERPRISE else None
             actor = Actor(role.value, role.value, role, own)
-            step = Step(action, actor, revision, self.now, **body)
+            said = body | ({"verdict": verdict} if action is Action.VERIFY else {})
+            step = Step(action, actor, revision, self.now, **said)
             await disposal.take_step(self.conn, case_id, step)
 
     async def seq(self) -> int:

@@ -37,6 +37,7 @@ PERMISSIONS: Final[Mapping[str, frozenset[Role]]] = {
     "figures.read": EVERYONE,
     "reports.read": EVERYONE,
     "reports.write": EVERYONE - {Role.TESTER},
+    "rules.backtest": frozenset({Role.ADMIN, Role.SUPERVISOR, Role.AUTHORITY, Role.ENTERPRISE}),
     "escalation.write": frozenset({Role.ADMIN, Role.SUPERVISOR}),
     "calendar.read": EVERYONE,
     "calendar.write": frozenset({Role.ADMIN, Role.SUPERVISOR}),
