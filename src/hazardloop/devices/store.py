@@ -168,6 +168,17 @@ async def load_gateway(connection: Connection, gateway_id: int, catalog: Catalog
     )
 
 
+async def load_point(connection: Connection, point_id: int, catalog: Catalog) -> Registry:
+    """A registry of one point with its gateway; of others it knows nothing."""
+    points = await (
+        await connection.execute(f"{POINTS} WHERE p.point_id = %s", [point_id])
+    ).fetchall()
+    known = [_point(row, Tags(), catalog) for row in points]
+    gateways = [GatewayRecord(p.gateway_id, p.gateway, p.enterprise_id, p.enterprise)
+                for p in known]  # fmt: skip
+    return build_registry(0, gateways, known)
+
+
 def _point(row: Sequence[Any], tags: Tags, catalog: Catalog) -> PointRecord:
     point_id, quantity, unit, registered_at_us, device_id, device, kind, said, interval_s = row[:9]
     gateway_id, gateway, enterprise_id, enterprise, grade, internal = row[9:]

@@ -66,6 +66,7 @@ from hazardloop.service.api import (
     signal_acts,
     stand_ins,
     stream,
+    why_not,
 )
 from hazardloop.service.api.access import Permitted, declared, public
 from hazardloop.service.api.body_limit import BodyLimit
@@ -113,6 +114,7 @@ ROUTERS: Final = (
     hazards.router,
     reports.router,
     backtests.router,
+    why_not.router,
     ledger.router,
     stream.router,
     balance.router,

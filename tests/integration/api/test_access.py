@@ -55,6 +55,7 @@ EXPECTED = {
     "GET /device-kinds/{kind}": ALL,
     "GET /readings/latest": ALL,
     "GET /points/{point}/readings": ALL,
+    "GET /points/{point}/why-not": ALL,
     "GET /alarms": ALL,
     "GET /alarms/open": ALL,
     "GET /alarms/counts": ALL,

@@ -240,3 +240,23 @@ async def test_one_that_is_called_off_stops_its_processes(
 
     with pytest.raises(Stopped):
         await backtest(settings, asked, plan, catalog, enough, 2)
+
+
+async def test_why_a_point_did_not_alarm_is_told_with_its_numbers(past: World) -> None:
+    tenant, stranger = await past.client("ent1"), await past.client("ent2")
+    about = "/points/E1:GD-1.lel/why-not"
+    quiet = {"from": "2026-11-21T11:00:00Z", "to": "2026-11-21T11:50:00Z"}
+    answer = (await tenant.get(about, params=quiet)).json()
+    by_rule = {one["rule_id"]: one for one in answer["rules"]}
+    told = by_rule[RULE]
+    assert (told["outcome"], told["value"], told["short_by"]) == ("not_reached", 5.0, 20.0)
+    assert [each["limit"] for each in told["limits"]] == [25.0, 50.0]
+    stale = [one for one in answer["rules"] if one["kind"] == "stale"]
+    assert {one["outcome"] for one in stale} == {"never_silent_for_so_long"}
+    assert (answer["readings"]["seen"], answer["readings"]["missing"]) == (100, 0)
+    busy = {"from": "2026-11-21T09:50:00Z", "to": "2026-11-21T10:30:00Z"}
+    alarmed = (await tenant.get(about, params=busy)).json()
+    assert {one["outcome"] for one in alarmed["rules"] if one["rule_id"] == RULE} == {"alarmed"}
+    assert (await stranger.get(about, params=quiet)).status_code == 404
+    year = {"from": "2025-11-21T11:00:00Z", "to": "2026-11-21T11:50:00Z"}
+    assert (await tenant.get(about, params=year)).status_code == 422
