@@ -158,7 +158,7 @@ def of_rows(courses: Courses, rows: Rows) -> Courses:
 def _by_point(row: npt.NDArray[np.int32], judged: Places) -> tuple[Places, Places]:
     """`judged` by row and arrival, and where in it each row begins."""
     rows = row.take(judged).astype(np.int64)
-    if not (rows[1:] > rows[:-1]).all():
+    if not (rows[1:] >= rows[:-1]).all():
         # Row and place in one number: sorting numbers is 20 times faster than a stable argsort.
         keys = np.sort((rows << 32) | judged)
         judged, rows = keys & 0xFFFF_FFFF, keys >> 32

@@ -18,10 +18,11 @@ from hazardloop.alarms import evaluation
 from hazardloop.alarms import store as alarm_store
 from hazardloop.alarms.annunciation import Annunciator
 from hazardloop.alarms.drill import Drill, marked
+from hazardloop.alarms.kernels import usable
 from hazardloop.alarms.memory import Memory, carry_over, is_active
 from hazardloop.devices.dialects.readers import rereading
 from hazardloop.devices.instants import MINUTE_US
-from hazardloop.devices.readings import Bools, Quality, Readings, Rows, Times
+from hazardloop.devices.readings import Bools, Quality, Readings, Rows, Times, by_point
 from hazardloop.devices.wire import Reason
 from hazardloop.ingest import store as reading_store
 from hazardloop.ingest.arrivals import arrivals_of, fates, in_runs
@@ -198,15 +199,16 @@ class Worker:
             intake = decode(batch.topics, batch.payloads, batch.received_at, self.site.routes)
             heard = intake.readings
             intake = without_undated_replays(intake, batch.retained)
+            readings = by_point(intake.readings)
         with metrics.BATCH_SECONDS.labels("quality").time():
-            again, unjudged = await self._delivered_before(intake.readings)
-            repeats = intake.readings.take(again)
+            again, unjudged = await self._delivered_before(readings)
+            repeats = readings.take(again)
             old = again | unjudged
-            fresh = intake.readings.take(~old) if old.any() else intake.readings
+            fresh = readings.take(~old) if old.any() else readings
             see(fresh, self.newest)
             self.doubts.cast(fresh, intake.stamps, batch.received_at)
         with metrics.BATCH_SECONDS.labels("rules").time():
-            aside = self._aside(intake.readings.take(unjudged), batch) if unjudged.any() else None
+            aside = self._aside(readings.take(unjudged), batch) if unjudged.any() else None
             outcome = evaluation.evaluate(self.site.table, self.memory, fresh)
         fate = fates(len(batch), heard, fresh, [reject.message for reject in intake.rejects])
         message, arrivals = arrivals_of(batch, intake.sequences, fate, senders)
@@ -296,11 +298,20 @@ class Worker:
             await self.ahead.join()  # what is on its way into the table must be there to be found
             stored = await self._stored_already(readings.take(doubtful))
             if stored is None:
-                unjudged[doubtful] = True
+                unjudged[doubtful] = ~self._unheard(readings.take(doubtful))
             else:
                 again[doubtful[stored]] = True
         readings.quality[how_new.late & ~again] |= Quality.LATE
         return again, unjudged
+
+    def _unheard(self, readings: Readings) -> Bools:
+        """(n,) which are usable, and newer than all that was so of their point.
+
+        Something newer was bad. These are no repeats of anything that the rules have seen, and are
+        evaluated at once; where a bad one of the very instant is stored, the table keeps that.
+        """
+        newer = readings.observed_at > self.memory.newest_at.take(readings.row)
+        return newer & usable(readings.value, readings.quality)
 
     async def _stored_already(self, readings: Readings) -> Bools | None:
         """(n,) which are in the table; None while the table lacks what is spooled, or is away."""
