@@ -90,6 +90,8 @@ def span_not_entered(limit: Limit) -> tuple[float, float]:
 
 def _restless(watch: Watch, signal: Signal) -> bool:
     """Whether any reading at all may change it, whatever its value."""
+    if signal.alarm is not None and signal.alarm.late:
+        return True  # the next word that is live confirms it
     told = signal.alarm.tier if signal.alarm else 0
     if signal.pending or told != worst_held(watch, signal):
         return True  # a delay runs, or its alarm says another tier

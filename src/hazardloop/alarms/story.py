@@ -11,6 +11,7 @@ from hazardloop.alarms.rule import Bits, Derived, Grouped, Rule, Silence, State,
 from hazardloop.alarms.rule_table import RuleTable
 from hazardloop.alarms.rule_watches import US_PER_S
 from hazardloop.alarms.watch import Signal, Standing, Watch, worst_held
+from hazardloop.devices.readings import NEVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,14 @@ class Story:
     def tell(self, row: int, watch: Watch, signal: Signal, moment: Moment) -> None:
         """The change of the signal's alarm, if its tier is no longer what was last told.
 
-        `signal.alarm` is brought up to date.
+        `signal.alarm` is brought up to date. An alarm of old data sounded nowhere: once what is
+        said live holds it, it ends, and the trouble is raised as what it is now.
         """
-        tier = worst_held(watch, signal)
+        if signal.alarm is not None and _confirmed(signal, signal.alarm, moment):
+            self._tell(row, watch, signal, Tier.NONE, moment)
+        self._tell(row, watch, signal, worst_held(watch, signal), moment)
+
+    def _tell(self, row: int, watch: Watch, signal: Signal, tier: Tier, moment: Moment) -> None:
         before = signal.alarm.tier if signal.alarm else Tier.NONE
         if tier == before:
             return
@@ -143,6 +149,18 @@ class Story:
             arithmetic=moment.worked() if moment.worked is not None and tier > before else None,
         )
         self.told.append((not_before_us, rule_id, change))
+
+
+def _confirmed(signal: Signal, alarm: Standing, moment: Moment) -> bool:
+    """Whether this is the first word since old data raised the alarm that holds it live.
+
+    Nobody is alarmed by what is already on its way to end, and no alarm begins twice at an instant.
+    """
+    live = bool(alarm.late) and not moment.late and moment.at_us > alarm.raised_us
+    return live and any(
+        holds and since_us == NEVER
+        for holds, since_us in zip(signal.holds, signal.since, strict=True)
+    )
 
 
 def _kind(before: Tier, tier: Tier) -> ChangeKind:

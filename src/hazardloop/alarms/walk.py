@@ -153,7 +153,9 @@ class Walk:
         """What the signal tells now; an alarm of old data that ends is a known find from here."""
         before = signal.alarm
         self.story.tell(row, watch, signal, moment)
-        if before is not None and before.late and signal.alarm is None:
+        if before is None or not before.late:
+            return
+        if signal.alarm is None or signal.alarm.alarm_id != before.alarm_id:
             until_us = max(moment.at_us, before.raised_us)
             find = LateFind(before.raised_us, until_us, before.late)
             self.memory.keep_find(row, watch.rule, find)

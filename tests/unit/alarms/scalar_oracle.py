@@ -348,6 +348,10 @@ class Oracle:
     def _tell(
         self, rule: OracleRule, signal: _Signal, tier: int, value: float, at: int, late: bool
     ) -> None:
+        held = any(signal.holds[each] and signal.since[each] is NO_TIME for each in rule.limits)
+        if signal.tier and tier and signal.late and not late and held and at > signal.raised_at:
+            # Old data raised it, and nobody was alarmed: what is said live holds it.
+            self._tell(rule, signal, 0, value, at, late)
         before = signal.tier
         if tier == before:
             return

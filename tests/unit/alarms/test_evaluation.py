@@ -606,6 +606,42 @@ def test_backfill_is_evaluated_in_data_time_and_marked() -> None:
     assert all(change.found_late for change in changes)
 
 
+def kept(said: Sequence[tuple[int, int, float]]) -> Readings:
+    """Readings that came long after, with what was kept while the gateway was offline."""
+    return readings(said, received_s=[59] * len(said), quality=int(Quality.BACKFILL))
+
+
+def marked(changes: Sequence[Change]) -> list[tuple[str, str, int, bool]]:
+    return [(*each, change.found_late) for each, change in zip(told(changes), changes, strict=True)]
+
+
+def test_an_alarm_of_old_data_that_stands_is_raised_live_once_a_live_reading_holds_it() -> None:
+    table = compile_rules([rule(LIMITS)], ONE)
+    memory, store = new_memory(table), Store(table)
+    batch = kept([(0, 10, 12.0), (0, 20, 25.0)])
+    outcome = evaluate(table, memory, batch)
+    store.keep(outcome, batch)
+    assert marked(outcome.changes) == [
+        ("raised", "yellow", 10, True), ("rose", "orange", 20, True),
+    ]  # fmt: skip
+    for known in (memory, store.memory()):  # as it is, and after a crash
+        changes = evaluate(table, known, readings([(0, 60, 12.0)])).changes
+        assert marked(changes) == [
+            ("cleared", "orange", 60, False), ("raised", "yellow", 60, False),
+        ]  # fmt: skip
+        assert evaluate(table, known, readings([(0, 70, 12.0), (0, 80, 13.0)])) == Outcome()
+        (over,) = evaluate(table, known, readings([(0, 90, 1.0)])).changes
+        assert told([over]) == [("cleared", "yellow", 90)]
+
+
+def test_an_alarm_of_old_data_ends_quietly_where_live_readings_know_nothing_of_it() -> None:
+    table = compile_rules([rule(LIMITS, off_delay_s=10)], ONE)
+    memory = new_memory(table)
+    evaluate(table, memory, kept([(0, 10, 12.0)]))
+    changes = evaluate(table, memory, readings([(0, 60, 1.0), (0, 65, 1.0), (0, 70, 1.0)])).changes
+    assert told(changes) == [("cleared", "yellow", 70)]
+
+
 @pytest.mark.parametrize("bit", [Quality.SOURCE_BAD, Quality.OUT_OF_RANGE, Quality.NOT_A_NUMBER])
 def test_a_bad_reading_is_never_compared(bit: Quality) -> None:
     table = compile_rules([rule(LIMITS)], ONE)
