@@ -16,9 +16,9 @@ from psycopg.types.json import Jsonb
 from hazardloop.alarms.alarm import Assignment, Case, Check, Party, Stage, Tier, Verdict, case_id_of
 from hazardloop.alarms.deadlines import PROJECT_DEADLINES, Deadlines, Duty
 from hazardloop.alarms.errors import CaseOvertaken
+from hazardloop.alarms.rows import Row, fetch_each
 
 Connection: TypeAlias = AsyncConnection[Any]
-Row: TypeAlias = dict[str, Any]
 
 OPEN_CASES: Final = """
     WITH opened AS (
@@ -138,7 +138,7 @@ async def tighten_deadlines(
         return int((await cursor.fetchone() or {})["tightened"])
 
 
-LOAD_CASES: Final = """
+_CASES: Final = """
     SELECT c.*, alarm.tier, alarm.cleared_at IS NULL AS signal_active,
            alarm.cleared_at + nullif(case_policy.rest, '0') AS rests_at,
            (SELECT count(*) FROM evidence
@@ -150,14 +150,15 @@ LOAD_CASES: Final = """
            (SELECT array_agg(case_id ORDER BY case_id)
               FROM disposal_case AS m WHERE m.lead_case_id = c.case_id) AS members
       FROM disposal_case AS c JOIN alarm USING (alarm_id) CROSS JOIN case_policy
-     WHERE c.case_id = ANY (%(case_ids)s::uuid[])"""
+     WHERE """
+ONES: Final = f"{_CASES} c.case_id = ANY (%(case_ids)s::uuid[])"
+GROUPS: Final = f"{ONES} OR c.lead_case_id = ANY (%(case_ids)s::uuid[])"
 
 
 async def load_cases(conn: Connection, case_ids: Sequence[UUID]) -> Mapping[UUID, Case]:
     """The cases by id, as far as they exist and may be seen."""
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(LOAD_CASES, {"case_ids": list(case_ids)})
-        return {row["case_id"]: _case(row) for row in await cursor.fetchall()}
+    (rows,) = await fetch_each(conn, (ONES, {"case_ids": list(case_ids)}))
+    return {row["case_id"]: case_in(row) for row in rows}
 
 
 async def load_case(conn: Connection, case_id: UUID) -> Case | None:
@@ -165,27 +166,29 @@ async def load_case(conn: Connection, case_id: UUID) -> Case | None:
     return (await load_cases(conn, [case_id])).get(case_id)
 
 
-GROUPS: Final = """
-    SELECT alarm_id, case_id FROM disposal_case
-     WHERE case_id = ANY (%(case_ids)s::uuid[]) OR lead_case_id = ANY (%(case_ids)s::uuid[])"""
+# Less than the server waits before it looks for rings: the worker, who holds alarms of many cases
+# in an order of its own, is never the one to be broken off.
+GIVE_WAY: Final = """
+    SELECT set_config('lock_timeout', '700ms', true) FROM disposal_case
+     WHERE case_id = ANY (%(case_ids)s::uuid[]) OR lead_case_id = ANY (%(case_ids)s::uuid[])
+    HAVING count(*) > 1"""
 HOLD: Final = """
-    SELECT alarm_id FROM alarm WHERE alarm_id = ANY (%(alarm_ids)s::uuid[])
+    SELECT alarm_id FROM alarm
+     WHERE alarm_id = ANY (ARRAY(
+               SELECT alarm_id FROM disposal_case
+                WHERE case_id = ANY (%(case_ids)s::uuid[])
+                   OR lead_case_id = ANY (%(case_ids)s::uuid[])))
      ORDER BY alarm_id FOR NO KEY UPDATE"""
-GIVE_WAY: Final = "SET LOCAL lock_timeout = '700ms'"
-"""Less than the server waits before it looks for rings: the worker, who holds alarms of many cases
-in an order of its own, is never the one to be broken off."""
 
 
 async def hold_groups(conn: Connection, case_ids: Sequence[UUID]) -> Mapping[UUID, Case]:
-    """These cases and those handled under them, their alarms held until the transaction ends.
-
-    A case that joins or leaves while we wait has changed its lead's revision.
-    """
-    found = await (await conn.execute(GROUPS, {"case_ids": list(case_ids)})).fetchall()
-    if len(found) > 1:
-        await conn.execute(GIVE_WAY)
-    await conn.execute(HOLD, {"alarm_ids": [alarm_id for alarm_id, _ in found]})
-    return await load_cases(conn, [case_id for _, case_id in found])
+    """These cases and those handled under them, their alarms held until the transaction ends."""
+    asked = {"case_ids": list(case_ids)}
+    while True:
+        _, alarms, rows = await fetch_each(conn, (GIVE_WAY, asked), (HOLD, asked), (GROUPS, asked))
+        held = {one["alarm_id"] for one in alarms}
+        if all(row["alarm_id"] in held for row in rows):  # none joined while we waited
+            return {row["case_id"]: case_in(row) for row in rows}
 
 
 SIGN_ASSIGNMENT: Final = """
@@ -235,7 +238,8 @@ SAVE_CASE: Final = """
            submitted_by = %(submitted_by)s, closed_by = %(closed_by)s, closed_at = %(closed_at)s,
            reopened = %(reopened)s, returned = %(returned)s, lead_case_id = %(lead_case_id)s,
            bypass_permit = CASE WHEN %(permitted)s THEN coalesce(%(permit)s, bypass_permit) END
-     WHERE case_id = %(case_id)s AND revision = %(revision)s - 1"""
+     WHERE case_id = %(case_id)s AND revision = %(revision)s - 1
+    RETURNING revision"""
 
 
 async def save_case(conn: Connection, case: Case, permit: Mapping[str, str] | None) -> None:
@@ -248,8 +252,7 @@ async def save_case(conn: Connection, case: Case, permit: Mapping[str, str] | No
         "permitted": case.bypass_permit,
         "permit": None if permit is None else Jsonb(dict(permit)),
     }
-    saved = await conn.execute(SAVE_CASE, parameters)
-    if saved.rowcount == 0:
+    if await (await conn.execute(SAVE_CASE, parameters)).fetchone() is None:
         current = await load_case(conn, case.case_id)
         raise CaseOvertaken(
             case.case_id, current.revision if current else case.revision, case.revision - 1
@@ -271,8 +274,8 @@ async def note_changes(conn: Connection, alarm_ids: Sequence[UUID]) -> None:
     await conn.execute(NOTE_CHANGES, {"alarm_ids": list(alarm_ids)})
 
 
-def _case(row: Row) -> Case:
-    """A row of LOAD_CASES as a case."""
+def case_in(row: Row) -> Case:
+    """A row of ONES or GROUPS as a case."""
     return Case(
         **{name: row[name] for name in _COLUMNS if name not in _MADE},
         tier=Tier(row["tier"]),

@@ -1,6 +1,7 @@
 """One human step on a case: load, advance, save."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import fields
 from datetime import date, datetime
 from typing import Any, Final, TypeAlias
@@ -23,11 +24,30 @@ async def take_step(
     What a lead does is done to every case handled under it in the same transaction. Raises
     CaseUnknown, and what `advance` raises; CaseOvertaken also when another step came first.
     """
-    async with conn.transaction():
+    async with conn.transaction(), step_taken(conn, case_id, step, deadlines) as after:
+        return after
+
+
+@asynccontextmanager
+async def step_taken(
+    conn: Connection, case_id: UUID, step: Step, deadlines: Deadlines = PROJECT_DEADLINES
+) -> AsyncIterator[Case]:
+    """As `take_step`, in a transaction of the caller's that ends where it raises.
+
+    The live list is told as the block ends: what is to be read of the case is read within, so that
+    nobody else waits for it.
+    """
+    async with conn.pipeline():
+        await conn.execute(PLANNED_ONCE)
         held = await _held(conn, case_id)
         taken = _together(held, case_id, step, deadlines)
         await _save_all(conn, taken)
-    return taken[0][1]
+        yield taken[0][1]
+        await _tell(conn, taken)
+
+
+PLANNED_ONCE: Final = "SELECT set_config('plan_cache_mode', 'force_generic_plan', true)"
+"""All that a step asks goes by key: a plan made anew for each would cost more than the step."""
 
 
 async def attach_evidence(
@@ -52,7 +72,9 @@ async def attach_evidence(
             "file_name": evidence.file_name,
             "sha256": evidence.sha256.hex(),
         }
-        await _save_all(conn, [(case, after, step)], body)
+        taken = [(case, after, step)]
+        await _save_all(conn, taken, body)
+        await _tell(conn, taken)
     return after
 
 
@@ -106,11 +128,15 @@ def _together(
 async def _save_all(
     conn: Connection, taken: Sequence[Taken], body: Mapping[str, Any] | None = None
 ) -> None:
-    """Keeps steps whose alarms are held, the lead's first, and last tells the live list."""
+    """Keeps steps whose alarms are held, the lead's first."""
     lead = taken[0][0]
     for before, after, step in taken:
         under = {} if before is lead else {"under": str(lead.case_id)}
         await _save(conn, before, after, step, {**(body or {}), **under})
+
+
+async def _tell(conn: Connection, taken: Sequence[Taken]) -> None:
+    """Tells the live list of steps that were kept: the last thing before their transaction ends."""
     await case_store.note_changes(conn, [after.alarm_id for _, after, _ in taken])
 
 

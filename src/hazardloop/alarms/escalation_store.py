@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
 
-from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from hazardloop.alarms import jobs
 from hazardloop.alarms.alarm import Stage, Tier
@@ -27,6 +27,7 @@ from hazardloop.alarms.escalation import (
     turned,
 )
 from hazardloop.alarms.jobs import Job
+from hazardloop.alarms.rows import Row, fetch_each
 
 TASK: Final = "escalate"
 """Name of the job that fires what is due."""
@@ -36,8 +37,12 @@ WAITS: Final = "SELECT duty, tier, wait FROM escalation_wait"
 
 async def ladder(conn: Connection) -> Ladder:
     """The ladder of this district."""
-    rows = await (await conn.execute(WAITS)).fetchall()
-    return PROJECT_LADDER.but((Duty(duty), Tier(tier), wait) for duty, tier, wait in rows)
+    (waits,) = await fetch_each(conn, (WAITS, {}))
+    return _ladder(waits)
+
+
+def _ladder(waits: Sequence[Row]) -> Ladder:
+    return PROJECT_LADDER.but((Duty(row["duty"]), Tier(row["tier"]), row["wait"]) for row in waits)
 
 
 STANDING: Final = """
@@ -50,17 +55,20 @@ STANDING: Final = """
      ORDER BY c.case_id"""
 PLANNED: Final = """
     SELECT DISTINCT case_id, duty, party, owed_by, tier, duty_due_at FROM escalation
-     WHERE case_id = ANY (%(case_ids)s::uuid[]) AND cancelled_at IS NULL"""
+     WHERE case_id = ANY (ARRAY(SELECT case_id FROM disposal_case
+                                 WHERE alarm_id = ANY (%(alarm_ids)s::uuid[])))
+       AND cancelled_at IS NULL"""
 
 
 async def settle(conn: Connection, alarm_ids: Sequence[UUID], now: datetime) -> None:
     """Plans every level of each clock that began for the cases of these alarms, and cancels what
     is left of each that ended. Settled a second time, it changes nothing.
     """
-    rows = await _fetch(conn, STANDING, {"alarm_ids": list(alarm_ids)})
+    asked = {"alarm_ids": list(alarm_ids)}
+    rows, planned, waits = await fetch_each(conn, (STANDING, asked), (PLANNED, asked), (WAITS, {}))
     cases = [list(group) for _, group in groupby(rows, key=lambda row: row["case_id"])]
     known: dict[UUID, set[Clock]] = {case[0]["case_id"]: set() for case in cases}
-    for row in await _fetch(conn, PLANNED, {"case_ids": list(known)}):
+    for row in planned:
         known[row["case_id"]].add(_clock(row))
     begun: list[tuple[dict[str, Any], Clock]] = []
     ended: list[tuple[dict[str, Any], Clock]] = []
@@ -69,7 +77,7 @@ async def settle(conn: Connection, alarm_ids: Sequence[UUID], now: datetime) -> 
         begun += ((case[0], clock) for clock in new)
         ended += ((case[0], clock) for clock in over)
     await _cancel(conn, ended, now)
-    await _plan(conn, begun, now)
+    await _plan(conn, begun, _ladder(waits), now)
 
 
 def _standing(rows: Sequence[Mapping[str, Any]]) -> Standing:
@@ -90,28 +98,32 @@ def _clock(row: Mapping[str, Any]) -> Clock:
 
 
 PLAN: Final = """
+    WITH queued AS MATERIALIZED (
+        SELECT defer_jobs(%(tasks)s::text[], %(arguments)s::jsonb[], %(instants)s::timestamptz[])
+               AS jobs)
     INSERT INTO escalation (case_id, enterprise_id, duty, party, owed_by, tier, duty_due_at, level,
                             post, due_at, planned_at, planned_by_revision, job)
     SELECT case_id, enterprise_id, duty, party, owed_by, tier, duty_due_at, level, post, due_at,
-           %(now)s, revision, job
+           %(now)s, revision, (SELECT jobs[nth_job] FROM queued)
       FROM unnest(%(case_id)s::uuid[], %(enterprise_id)s::int[], %(duty)s::text[],
                   %(party)s::text[], %(owed_by)s::text[], %(tier)s::int[],
                   %(duty_due_at)s::timestamptz[], %(level)s::int[], %(post)s::text[],
-                  %(due_at)s::timestamptz[], %(revision)s::int[], %(job)s::bigint[])
+                  %(due_at)s::timestamptz[], %(revision)s::int[], %(nth_job)s::int[])
            AS planned (case_id, enterprise_id, duty, party, owed_by, tier, duty_due_at, level, post,
-                       due_at, revision, job)"""
+                       due_at, revision, nth_job)"""
 
 
 async def _plan(
-    conn: Connection, begun: Sequence[tuple[Mapping[str, Any], Clock]], now: datetime
+    conn: Connection,
+    begun: Sequence[tuple[Mapping[str, Any], Clock]],
+    rungs_of: Ladder,
+    now: datetime,
 ) -> None:
     """Writes all levels down; one job looks for all that are due first at the same instant."""
     if not begun:
         return
-    rungs_of = await ladder(conn)
     first = sorted({clock.due_at for _, clock in begun})
-    ids = await jobs.defer_many(conn, [Job(TASK, {}, due_at) for due_at in first])
-    job_at = dict(zip(first, ids, strict=True))
+    nth_at = {due_at: nth for nth, due_at in enumerate(first, 1)}
     rows = [
         {
             "case_id": case["case_id"],
@@ -125,31 +137,36 @@ async def _plan(
             "level": rung.level,
             "post": rung.post,
             "due_at": rung.due_at,
-            "job": job_at[clock.due_at] if rung.level == 1 else None,
+            "nth_job": nth_at[clock.due_at] if rung.level == 1 else None,
         }
         for case, clock in begun
         for rung in rungs_of.rungs(clock)
     ]
-    await conn.execute(PLAN, _columns(rows) | {"now": now})
+    await conn.execute(
+        PLAN,
+        _columns(rows)
+        | {"now": now, "tasks": [TASK for _ in first], "arguments": [Jsonb({}) for _ in first]}
+        | {"instants": first},
+    )
 
 
 CANCEL: Final = """
-    WITH gone AS (
-        UPDATE escalation AS e SET cancelled_at = %(now)s, cancelled_by_revision = revision
-          FROM unnest(%(case_id)s::uuid[], %(revision)s::int[], %(duty)s::text[],
-                      %(party)s::text[], %(owed_by)s::text[], %(tier)s::int[],
-                      %(duty_due_at)s::timestamptz[])
-               AS ended (case_id, revision, duty, party, owed_by, tier, duty_due_at)
-         WHERE (e.case_id, e.duty, e.party, e.owed_by, e.tier, e.duty_due_at)
-               = (ended.case_id, ended.duty, ended.party, ended.owed_by, ended.tier,
-                  ended.duty_due_at)
-           AND e.fired_at IS NULL AND e.cancelled_at IS NULL
-        RETURNING e.job
-    ) SELECT DISTINCT job FROM gone WHERE job IS NOT NULL"""
-IDLE: Final = """
-    SELECT job FROM unnest(%(jobs)s::bigint[]) AS job
-     WHERE NOT EXISTS (SELECT FROM escalation AS e WHERE e.job = job.job
-                          AND e.fired_at IS NULL AND e.cancelled_at IS NULL)"""
+    UPDATE escalation AS e SET cancelled_at = %(now)s, cancelled_by_revision = revision
+      FROM unnest(%(case_id)s::uuid[], %(revision)s::int[], %(duty)s::text[],
+                  %(party)s::text[], %(owed_by)s::text[], %(tier)s::int[],
+                  %(duty_due_at)s::timestamptz[])
+           AS ended (case_id, revision, duty, party, owed_by, tier, duty_due_at)
+     WHERE (e.case_id, e.duty, e.party, e.owed_by, e.tier, e.duty_due_at)
+           = (ended.case_id, ended.duty, ended.party, ended.owed_by, ended.tier,
+              ended.duty_due_at)
+       AND e.fired_at IS NULL AND e.cancelled_at IS NULL"""
+# A job that looks for several cases at once runs while one of them is owed.
+CANCEL_IDLE: Final = """
+    SELECT cancel_jobs(array_agg(DISTINCT job)) FROM escalation AS gone
+     WHERE case_id = ANY (%(case_id)s::uuid[]) AND cancelled_at = %(now)s AND job IS NOT NULL
+       AND NOT EXISTS (SELECT FROM escalation AS e WHERE e.job = gone.job
+                          AND e.fired_at IS NULL AND e.cancelled_at IS NULL)
+    HAVING count(*) > 0"""
 
 
 async def _cancel(
@@ -169,9 +186,9 @@ async def _cancel(
         }
         for case, clock in ended
     ]
-    gone = await _fetch(conn, CANCEL, _columns(rows) | {"now": now})
-    idle = await _fetch(conn, IDLE, {"jobs": [row["job"] for row in gone]})
-    await jobs.cancel(conn, [row["job"] for row in idle])
+    ended_now = _columns(rows) | {"now": now}
+    await conn.execute(CANCEL, ended_now)
+    await conn.execute(CANCEL_IDLE, ended_now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +303,6 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-async def _fetch(conn: Connection, query: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(query, values)
-        return await cursor.fetchall()
+async def _fetch(conn: Connection, query: str, values: Mapping[str, Any]) -> list[Row]:
+    (rows,) = await fetch_each(conn, (query, values))
+    return rows

@@ -4,16 +4,17 @@ import asyncio
 import hashlib
 import logging
 import os
+import select
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 from typing import Any, Final, TypeAlias, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection, AsyncTransaction, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
@@ -69,7 +70,10 @@ async def connect(conninfo: str, name: str) -> Connection:
 
 
 def open_pool(conninfo: str, name: str, *, most: int = 8) -> Pool:
-    """A pool that is not open yet; it recovers within seconds of the database coming back."""
+    """A pool that is not open yet; it recovers within seconds of the database coming back.
+
+    Its connections are outside any transaction until one is begun.
+    """
     return AsyncConnectionPool(
         patient(conninfo, name),
         min_size=1,
@@ -77,7 +81,7 @@ def open_pool(conninfo: str, name: str, *, most: int = 8) -> Pool:
         timeout=3,
         reconnect_timeout=2,
         max_lifetime=1_800,
-        check=AsyncConnectionPool.check_connection,
+        check=_check_if_spoken,
         configure=_speak_utc,
         open=False,
     )
@@ -86,11 +90,23 @@ def open_pool(conninfo: str, name: str, *, most: int = 8) -> Pool:
 async def _speak_utc(connection: Connection) -> None:
     await connection.set_autocommit(True)
     await connection.execute("SET TIME ZONE 'UTC'")
-    await connection.set_autocommit(False)
+
+
+async def _check_if_spoken(connection: Connection) -> None:
+    """Asks a connection whether it lives, if there is anything to read on it before it was asked.
+
+    That is how one shows whose server ended it, or whose kernel gave it up (PATIENCE); to ask every
+    one each time would be one more round trip for each request.
+    """
+    unasked = select.poll()
+    unasked.register(connection.fileno(), select.POLLIN)
+    if unasked.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
 
 
 ENTER_SCOPE: Final = """
-    SELECT set_config('hazardloop.scope', %s, true), set_config('hazardloop.actor', %s, true),
+    SELECT set_config('role', 'hazardloop_api', true),
+           set_config('hazardloop.scope', %s, true), set_config('hazardloop.actor', %s, true),
            set_config('hazardloop.actor_role', %s, true)"""
 
 
@@ -103,11 +119,13 @@ async def request_scope(
     `actor` and `role`: whom the ledger names for what the database writes down by itself.
     `one_instant`: all that it reads is of the instant at which it began.
     """
-    async with pool.connection() as connection, connection.transaction():
-        if one_instant:
-            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        await connection.execute("SET LOCAL ROLE hazardloop_api")
-        await connection.execute(ENTER_SCOPE, [scope, actor, role])
+    async with pool.connection() as connection, AsyncExitStack() as ending:
+        async with connection.pipeline():  # one round trip
+            # connection.transaction() would keep the pipeline open to its end.
+            await ending.enter_async_context(AsyncTransaction(connection))
+            if one_instant:
+                await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            await connection.execute(ENTER_SCOPE, [scope, actor, role])
         yield connection
 
 

@@ -39,7 +39,7 @@ NOW: Final = "SELECT clock_timestamp()"
 
 async def keep_calendar(pool: Pool, settings: Settings) -> None:
     """Plans the reports that are due, and makes all that are planned."""
-    async with pool.connection() as conn:
+    async with pool.connection() as conn, conn.transaction():
         planned = await report_store.plan(conn, ZoneInfo(settings.tz), await _now(conn))
     if planned:
         log.info("reports planned", extra={"reports": planned})

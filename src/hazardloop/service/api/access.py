@@ -11,7 +11,7 @@ from hazardloop.service.api.permissions import PERMISSIONS
 from hazardloop.service.api.problems import Problem
 from hazardloop.service.api.sessions import Account
 from hazardloop.service.api.site import Here, Now
-from hazardloop.service.database import EVERYTHING, Connection, request_scope
+from hazardloop.service.database import Connection, request_scope
 
 __all__ = ["COOKIE", "Account", "Actor", "Conn", "Here", "Now", "public", "require"]
 
@@ -46,7 +46,7 @@ async def current_account(request: Request, here: Here, now: Now) -> Account:
         raise Problem("unauthenticated", headers={"WWW-Authenticate": "Bearer"})
     if "authorization" not in request.headers:
         refuse_cross_site(request)  # only a cookie travels without the page's doing
-    async with request_scope(here.pool, EVERYTHING) as conn:
+    async with here.pool.connection() as conn:  # a statement or two, each by itself
         account = await sessions.account_of(conn, token, now)
     if account is None:
         raise Problem(

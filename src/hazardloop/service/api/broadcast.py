@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -132,16 +132,18 @@ class Broadcast:
             for client in self._clients:
                 client.feed.start_over(reason, epoch, seq)
         else:
-            ops = [
-                op_of(facts)
-                for facts in await alarm_queries.alarms_by_id(conn, changed, self._clock())
-            ]
-            for client in self._clients:
-                client.feed.offer(ops, seq)
+            if self._clients:
+                await self._tell(conn, changed, seq)
             await canary_store.note_shown(conn, changed)
         self._epoch, self._seq = epoch, seq
         self._counts_due = True
         self._ring()
+
+    async def _tell(self, conn: Connection, changed: Sequence[UUID], seq: int) -> None:
+        found = await alarm_queries.alarms_by_id(conn, changed, self._clock())
+        ops = [op_of(facts) for facts in found]
+        for client in self._clients:
+            client.feed.offer(ops, seq)
 
     async def _count(self, conn: Connection) -> None:
         age_s = time.monotonic() - self._counts_at

@@ -10,6 +10,7 @@ from hazardloop.alarms.alarm import Actor, Case, Stage, Tier
 from hazardloop.alarms.deadlines import DUTIES, Passage, duty_runs
 from hazardloop.alarms.grouping import Site
 from hazardloop.alarms.lifecycle import allowed_actions
+from hazardloop.alarms.rows import fetch_each
 from hazardloop.service.api import lookup
 from hazardloop.service.api.case_forms import (
     AlarmFacts,
@@ -85,15 +86,15 @@ CHECKS: Final = """
 
 async def whole_case(conn: Connection, case_id: UUID, actor: Actor, now: datetime) -> CaseWithSteps:
     """One case with its ledger, duties and evidence. Problem not_found."""
-    case = await case_store.load_case(conn, case_id)
-    if case is None:
+    one, asked = {"case_ids": [case_id]}, {"case_id": case_id}
+    cases, facts, steps, evidence, checks = await fetch_each(
+        conn,
+        (case_store.ONES, one), (ONES, one), (STEPS, asked), (EVIDENCE, asked), (CHECKS, asked),
+    )  # fmt: skip
+    if not cases or not facts:
         raise Problem("not_found", f"case {case_id} is not known here")
-    (facts,) = await fetch(conn, ONES, {"case_ids": [case_id]})
-    steps = await fetch(conn, STEPS, {"case_id": case_id})
-    evidence = await fetch(conn, EVIDENCE, {"case_id": case_id})
-    checks = await fetch(conn, CHECKS, {"case_id": case_id})
     return CaseWithSteps.model_validate(
-        _brief(case, facts, actor, now)
+        _brief(case_store.case_in(cases[0]), facts[0], actor, now)
         | {
             "steps": [StepOut(**step) for step in steps],
             "evidence": [EvidenceOut(**one) for one in evidence],

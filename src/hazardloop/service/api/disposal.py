@@ -111,9 +111,10 @@ async def post_step(
     of the response plan before `submit`; `amend` findings before the next thing is due.
     """
     content = f"{case_id} {body.model_dump_json()}".encode()
-    if await once.earlier(conn, actor, key, content, now) is None:
-        await disposal.take_step(conn, case_id, body.step(actor.as_actor, now))
-    return await case_view.whole_case(conn, case_id, actor.as_actor, now)
+    if await once.earlier(conn, actor, key, content, now) is not None:
+        return await case_view.whole_case(conn, case_id, actor.as_actor, now)
+    async with disposal.step_taken(conn, case_id, body.step(actor.as_actor, now)):
+        return await case_view.whole_case(conn, case_id, actor.as_actor, now)
 
 
 @router.get(

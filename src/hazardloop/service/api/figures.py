@@ -49,7 +49,7 @@ class Asked:
     group_by: GroupBy | None
 
 
-def asked(
+async def asked(
     now: Now,
     start: Annotated[
         AwareDatetime | None, Query(alias="from", description="Raised since; 30 days before `to`.")

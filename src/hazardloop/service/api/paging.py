@@ -37,7 +37,7 @@ class Page:
     """Key of the last item of the page before; None = from the start."""
 
 
-def wanted_page(
+async def wanted_page(
     limit: Annotated[int, Query(ge=1, le=1000, description="Most items of one page.")] = 100,
     cursor: Annotated[
         str | None, Query(max_length=1000, description="`next_cursor` of the page before.")

@@ -89,7 +89,7 @@ WHERE: Final = f"""
 LIST: Final = f"{SELECT}{WHERE} ORDER BY p.point_id LIMIT %(limit)s"
 
 
-def _chosen(
+async def _chosen(
     page: Paging,
     now: Now,
     enterprise: str | None = None,

@@ -38,17 +38,18 @@ class Site:
     """That figures were counted from."""
 
 
-def site_of(request: Request) -> Site:
+async def site_of(request: Request) -> Site:
     """The site of the app that got `request`."""
     site: Site = request.app.state.site
     return site
 
 
-def instant_of(request: Request) -> datetime:
+async def instant_of(request: Request) -> datetime:
     """Now, the same through one request."""
     clock: Callable[[], datetime] = request.app.state.clock
     return clock()
 
 
+# Not plain functions: those would be run in a thread each, at every request.
 Here = Annotated[Site, Depends(site_of)]
 Now = Annotated[datetime, Depends(instant_of)]
