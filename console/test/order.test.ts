@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { byUrgency, filterFromQuery, filterToQuery, isFiltered, NO_FILTER, passes } from "../src/core/order.ts";
+import { byUrgency, filterFromQuery, filterToQuery, isFiltered, NO_FILTER, passes, inGroups } from "../src/core/order.ts";
 import { alarm } from "./rows.ts";
 
 const ids = (...rows: ReturnType<typeof alarm>[]) => [...rows].sort(byUrgency).map(({ id }) => id);
@@ -46,4 +46,11 @@ test("the filter survives the address bar", () => {
   const filter = { tiers: ["red", "blue"] as const, unacked: true, text: "罐区 & 3" };
   assert.deepEqual(filterFromQuery(new URLSearchParams(filterToQuery(filter))), { ...filter, tiers: ["red", "blue"] });
   assert.deepEqual(filterFromQuery(new URLSearchParams("tier=purple,red")), { ...NO_FILTER, tiers: ["red"] });
+});
+
+test("in a flood what belongs together stands together, the group with the worst first", () => {
+  const at = (id: string, tier: "red" | "yellow" | "orange", ent: string, minute: number) =>
+    alarm(id, 1, { tier, ent: [ent, ent], raised: `2026-11-22T01:0${minute}:00.000Z` });
+  const wanted = inGroups([at("o", "orange", "E1", 5), at("y2", "yellow", "E2", 1), at("y1", "yellow", "E1", 2), at("r2", "red", "E2", 0)]);
+  assert.deepEqual(wanted.map(({ id }) => id), ["r2", "y2", "o", "y1"]);
 });

@@ -26,3 +26,7 @@ test("worse tiers repeat sooner and with more pulses", () => {
   assert.ok(red.everyMs < orange.everyMs && orange.everyMs < yellow.everyMs);
   assert.ok(red.pulses.length > orange.pulses.length && orange.pulses.length > yellow.pulses.length);
 });
+
+test("in a flood only red and orange are heard", () => {
+  assert.deepEqual([toneOf("yellow", false, false, true), toneOf("orange", false, false, true), toneOf("red", false, false, true)], [null, "orange", "red"]);
+});

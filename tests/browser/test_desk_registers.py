@@ -1,13 +1,26 @@
 """Screens of lists kept over time: hazards, drills, refused messages, gateways, the ledger."""
 
+import csv
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import expect
 
 from tests import worlds
 from tests.browser.conftest import Town
+from tests.browser.test_console import detail, row
 from tests.browser.test_desk_screens import case_of, show, step
 from tests.worlds import eventually
+
+
+@contextmanager
+def clerk(town: Town) -> Iterator[None]:
+    """Somebody does what is to be done in the background."""
+    with worlds.process("clerk", town.home / "clerk", database_url=town.database):
+        yield
 
 
 def test_a_hazard_is_entered_settled_and_rectified(visit: Any, town: Town) -> None:
@@ -86,7 +99,7 @@ def test_the_ledger_shows_who_did_what(visit: Any, town: Town) -> None:
     device = town.device("GD")
     town.read({f"{device}.lel": 60})
     step(town, "zhang", case_of(town, device)["id"], "comment", note="已到现场")
-    with worlds.process("clerk", town.home / "clerk", database_url=town.database):
+    with clerk(town):
         chained = """SELECT 1 FROM ledger JOIN ledger_chain USING (entry_id)
                       WHERE note = '已到现场'"""
         eventually(lambda: town.ask(chained), "the clerk has chained it")
@@ -98,3 +111,92 @@ def test_the_ledger_shows_who_did_what(visit: Any, town: Town) -> None:
     page.get_by_label("人员").fill("nobody")
     page.get_by_label("人员").press("Enter")
     expect(page.get_by_test_id("empty")).to_have_text("该时段没有记录")
+
+
+def test_the_journal_is_filtered_kept_by_name_and_given_as_a_file(
+    visit: Any, town: Town, tmp_path: Path
+) -> None:
+    yellow, orange = town.device("GD"), town.device("GD")
+    town.read({f"{yellow}.lel": 30, f"{orange}.lel": 60})
+    alarm = case_of(town, orange)["alarm_id"]
+    page = visit().enter("supervisor")
+    show(page, "历史报警")
+    expect(page.get_by_test_id("bounds")).to_have_text(
+        re.compile(r"\d{4}-\d\d-\d\d 00:00 – 现在（北京时间）")
+    )
+    table = page.get_by_role("region", name="历史报警")
+    expect(table).to_contain_text(yellow)
+    page.get_by_role("button", name="橙", exact=True).click()
+    expect(table).to_contain_text(orange)
+    expect(table).not_to_contain_text(yellow)
+    page.get_by_label("设备或测点").fill(f"{orange}.lel")
+    page.get_by_label("设备或测点").press("Enter")
+    page.get_by_label("查询名称").fill("本周橙色")
+    page.get_by_role("button", name="保存查询").click()
+    page.reload()  # the query is in the address
+    expect(table.locator("[data-alarm]")).to_have_count(1)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="导出 CSV").click()
+    kept = tmp_path / "alarms.csv"
+    download.value.save_as(kept)
+    (sentence, *_), _, line = csv.reader(kept.read_text("utf-8-sig").splitlines())
+    assert f"级别 橙, 测点 {orange}.lel" in sentence
+    assert line[-1] == alarm
+    page.get_by_role("button", name="清除筛选").click()
+    expect(table).to_contain_text(yellow)
+    page.get_by_role("button", name="本周橙色", exact=True).click()
+    table.locator(f"[data-alarm='{alarm}']").get_by_role("button").click()
+    expect(detail(page)).to_contain_text(orange)
+    page.goto(f"{town.url}/?page=journal&item=span%3Down%26first%3D2020-01-01%26last%3D2020-01-02")
+    expect(page.get_by_test_id("empty")).to_have_text("该时段无报警")
+    expect(page.get_by_test_id("bounds")).to_have_text(
+        "2020-01-01 00:00 – 2020-01-02 24:00（北京时间）"
+    )
+
+
+def test_a_report_is_asked_for_made_and_traced_to_its_alarms(visit: Any, town: Town) -> None:
+    device = town.device("GD")
+    town.read({f"{device}.lel": 60})
+    case_of(town, device)
+    page = visit().enter("supervisor")
+    show(page, "报告")
+    page.get_by_role("button", name="生成报告").first.click()
+    form = page.get_by_role("form", name="生成报告")
+    (today,) = town.ask("SELECT (now() AT TIME ZONE 'Asia/Shanghai')::date::text")[0]
+    form.get_by_label("期内任一天").fill(today)
+    form.get_by_role("button", name="生成报告").click()
+    line = page.locator("[data-report]")
+    expect(line).to_contain_text("生成中 0/5")
+    with clerk(town):
+        expect(page.locator("[data-report][data-state=ready]")).to_contain_text("XLSX 中文")
+    with page.expect_download() as download:
+        line.get_by_role("link", name="PDF 中文").click()
+    assert download.value.suggested_filename.endswith(".pdf")
+    line.get_by_role("button", name=today).click()
+    panel = page.get_by_role("complementary", name="报告内容")
+    raised = panel.locator("[data-figure=raised]")
+    (count,) = town.ask("SELECT count(*) FROM alarm WHERE NOT drill")[0]
+    expect(raised).to_have_text(f"报警 {count}")
+    expect(panel.get_by_role("listitem")).to_have_count(count)
+
+
+def test_a_flood_shows_groups_its_alarms_and_is_in_the_performance(visit: Any, town: Town) -> None:
+    devices = [town.device("GD") for _ in range(10)]
+    town.read({f"{device}.lel": 60 if device == devices[0] else 30 for device in devices})
+    page = visit().enter("operator")
+    expect(row(page, devices[0])).to_be_visible()
+    expect(page.get_by_test_id("flood")).to_have_count(0)
+    with clerk(town):
+        expect(page.get_by_test_id("flood")).to_contain_text("报警泛滥")
+    expect(page.get_by_test_id("grouping")).to_contain_text("成组")
+    for device in devices[:2]:
+        row(page, device).get_by_role("checkbox").click()
+    bar = page.get_by_role("region", name="批量操作")
+    expect(bar).to_contain_text("泛滥中，红、橙共 1 条须逐条确认")
+    bar.get_by_role("button", name="确认 1 条（黄 1）").click()
+    expect(row(page, devices[1])).to_contain_text("已派发")
+    show(page, "报警绩效")
+    expect(page.locator("[data-flood]")).to_contain_text("进行中")
+    expect(page.get_by_text("公式： 本期按数据时间发生的报警")).to_be_visible()
+    page.get_by_role("button", name="EN", exact=True).click()
+    expect(page.get_by_text("Formula: Alarms raised in")).to_be_visible()

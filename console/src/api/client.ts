@@ -52,10 +52,12 @@ export async function ask<Answer>(
   method: string, path: string, options: { query?: Query; body?: unknown } = {},
 ): Promise<Answer> {
   const isForm = options.body instanceof FormData;
-  const init: RequestInit = { method, credentials: "same-origin", cache: "no-store" };
+  // What is answered in words is answered in the language of the page, not of the browser.
+  const headers: Record<string, string> = { "Accept-Language": document.documentElement.lang };
+  const init: RequestInit = { method, credentials: "same-origin", cache: "no-store", headers };
   if (options.body !== undefined) {
     init.body = isForm ? (options.body as FormData) : JSON.stringify(options.body);
-    if (!isForm) init.headers = { "Content-Type": "application/json" };
+    if (!isForm) headers["Content-Type"] = "application/json";
   }
   const asked = Date.now();
   let answer: Response;

@@ -121,6 +121,7 @@ export type Enterprise = Schemas["Enterprise"];
 export type Gateway = Schemas["Gateway"];
 export type GatewaySecret = Schemas["GatewayWithSecret"];
 export type Device = Schemas["Device"];
+export type PointLimits = Schemas["PointLimits"];
 export type LatestReading = Schemas["LatestReading"];
 
 export type Handling = Schemas["HandlingOut"];
@@ -129,6 +130,9 @@ export type Connectivity = Schemas["ConnectivityOut"];
 export type AlarmSystem = Schemas["AlarmSystemOut"];
 export type Ready = Schemas["Ready"];
 export type Members = Said<Schemas["MembersOut"], { next_cursor: string | null }>;
+
+export type Report = Schemas["ReportOut"];
+export type ReportWithContents = Schemas["ReportWithContents"];
 
 /** One line of a section of the handover sheet: an alarm, a case or a hold. */
 export interface SheetItem {

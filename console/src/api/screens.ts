@@ -2,7 +2,8 @@
 import { address, ask, type Query } from "./client.ts";
 import type {
   AlarmLine, AlarmSystem, Anchor, CaseBrief, Contact, CurrentShift, DeadLetter, Device, Drill, Enterprise, Gateway, GatewaySecret,
-  Connectivity, Handling, Hazard, HazardBrief, Hold, LatestReading, LedgerLine, LogLine, Members, Notice, Page, Response, Sheet, Shift, StandIn, Statement,
+  Connectivity, Handling, Hazard, HazardBrief, Hold, LatestReading, LedgerLine, LogLine, Members, Notice, Page, PointLimits, Report, ReportWithContents,
+  Response, Sheet, Shift, StandIn, Statement,
 } from "./model.ts";
 
 export interface Paged { limit?: number; cursor?: string }
@@ -11,7 +12,8 @@ const list = <Item>(path: string, query: object) => ask<Page<Item>>("GET", path,
 
 export interface CaseQuery extends Paged { state?: "open" | "closed"; stage?: readonly string[]; overdue?: boolean; from?: string }
 export const cases = (query: CaseQuery) => list<CaseBrief>("/cases", query);
-export const alarms = (query: Paged) => list<AlarmLine>("/alarms", query);
+export const alarms = (query: Paged & Query) => list<AlarmLine>("/alarms", query);
+export const alarmExport = (query: Query) => address("/alarms-export", query);
 
 export const holds = (query: Paged & { state?: Hold["state"] }) => list<Hold>("/shelves", query);
 export const shelve = (alarm: string, wish: object) => ask<Hold>("POST", `/alarms/${id(alarm)}/shelve`, { body: wish });
@@ -53,6 +55,9 @@ export const standIns = (query: Paged) => list<StandIn>("/stand-ins", query);
 export const addStandIn = (wish: object) => ask<StandIn>("POST", "/stand-ins", { body: wish });
 export const endStandIn = (one: number) => ask<StandIn>("POST", `/stand-ins/${id(one)}/end`);
 export const testMine = () => ask<{ notice: number }>("POST", "/me/test-notice");
+export const addContact = (body: object) => ask<Contact>("POST", "/contacts", { body });
+export const changeContact = (one: number, body: object) => ask<Contact>("PATCH", `/contacts/${id(one)}`, { body });
+export const planShift = (body: object) => ask<Shift>("POST", "/shifts", { body });
 export const testContact = (one: number) => ask<unknown>("POST", `/contacts/${id(one)}/test`);
 
 export const ledger = (query: Paged & { actor?: string; action?: string; subject?: string; from?: string; to?: string }) =>
@@ -64,12 +69,26 @@ export const gateways = (query: Paged & { enterprise?: string }) => list<Gateway
 /** The answer is the only place where the secret is ever shown. */
 export const rotateSecret = (one: number) => ask<GatewaySecret>("POST", `/gateways/${id(one)}/rotate-secret`);
 export const devices = (query: Paged & { enterprise?: string; gateway?: string }) => list<Device>("/devices", query);
+export const addEnterprise = (body: object) => ask<Enterprise>("POST", "/enterprises", { body });
+export const changeEnterprise = (code: string, body: object) => ask<Enterprise>("PATCH", `/enterprises/${id(code)}`, { body });
+export const addGateway = (body: object) => ask<GatewaySecret>("POST", "/gateways", { body });
+export const addDevice = (body: object) => ask<Device>("POST", "/devices", { body });
+export const changeDevice = (one: number, body: object) => ask<Device>("PATCH", `/devices/${id(one)}`, { body });
+export const pointLimits = (point: number) => ask<PointLimits>("GET", `/points/${id(point)}/limits`);
 export const latest = (query: Paged & { device: string }) => list<LatestReading>("/readings/latest", query);
 
 export interface FigureQuery { from: string; to: string; group_by?: string }
 const figure = <Answer>(name: string, query: object) => ask<Answer>("GET", `/kpi/${name}`, { query: query as Query });
 export const handling = (query: FigureQuery) => figure<Handling>("handling", query);
 export const response = (query: FigureQuery) => figure<Response>("response", query);
-export const alarmSystem = (query: FigureQuery) => figure<AlarmSystem>("alarm-system", query);
 export const connectivity = (query: FigureQuery) => figure<Connectivity>("connectivity", query);
 export const figureMembers = (query: Paged & FigureQuery & { figure: string; key?: string }) => figure<Members>("members", query);
+export const alarmSystem = (query: FigureQuery & { seats?: number }) => figure<AlarmSystem>("alarm-system", query);
+export const noteFlood = (one: number, note: string) => ask<unknown>("POST", `/alarm-floods/${id(one)}/note`, { body: { note } });
+
+export const reports = (query: Paged & { kind?: string; of?: string }) => list<Report>("/reports", query);
+export const askForReport = (wanted: object) => ask<Report>("POST", "/reports", { body: wanted });
+export const reportFile = (one: number, format: string, lang: string) => address(`/reports/${id(one)}/file`, { format, lang });
+export const oneReport = (one: number) => ask<ReportWithContents>("GET", `/reports/${id(one)}`);
+export const reportMembers = (one: number, query: Paged & { figure: string; group_by?: string; key?: string }) =>
+  list<{ alarm_id: string; raised_at: string }>(`/reports/${id(one)}/members`, query);

@@ -432,6 +432,12 @@ export interface components {
             uploaded_at: string;
             uploaded_by: string;
         };
+        FileOut: {
+            format: string;
+            lang: string;
+            sha256: string;
+            size_bytes: number;
+        };
         FloodFound: {
             alarms: number;
             /** Format: uuid */
@@ -642,6 +648,8 @@ export interface components {
             until: string;
             while_rule: string | null;
         };
+        /** @enum {string} */
+        Kind: "daily" | "weekly" | "monthly";
         LatestReading: {
             device: string;
             enterprise: string;
@@ -758,6 +766,34 @@ export interface components {
             step: number | null;
             still_s: number | null;
         };
+        PointLimitOut: {
+            deadband: number | null;
+            direction: string;
+            group: string | null;
+            latch: boolean;
+            leaves_at: number | null;
+            limit: number;
+            off_delay_s: number;
+            on_delay_s: number;
+            over_s: number | null;
+            rule: components["schemas"]["RuleRef"];
+            scaled: components["schemas"]["ScaledOut"] | null;
+            tier: string;
+            unit: string;
+            window: components["schemas"]["WindowOut"] | null;
+        };
+        PointLimits: {
+            code: string;
+            grade: number;
+            id: number;
+            limits: components["schemas"]["PointLimitOut"][];
+            not_understood: string[];
+            range: [
+                number | null,
+                number | null
+            ];
+            unit: string;
+        };
         PointOut: {
             code: string;
             id: number;
@@ -816,6 +852,51 @@ export interface components {
             setting: components["schemas"]["Setting"];
             suggested: number;
             unit: string;
+        };
+        ReportOut: {
+            asked_at: string;
+            asked_by: string;
+            by_calendar: boolean;
+            due_at: string;
+            enterprise: string | null;
+            files: components["schemas"]["FileOut"][];
+            /** Format: date */
+            first: string;
+            frozen_at: string | null;
+            id: number;
+            kind: components["schemas"]["Kind"];
+            /** Format: date */
+            last: string;
+            progress: components["schemas"]["hazardloop__service__api__report_forms__ProgressOut"];
+            sha256: string | null;
+            /** @enum {string} */
+            state: "planned" | "frozen" | "ready";
+            version: number | null;
+            written_at: string | null;
+        };
+        ReportWithContents: {
+            asked_at: string;
+            asked_by: string;
+            by_calendar: boolean;
+            contents: {
+                [key: string]: unknown;
+            } | null;
+            due_at: string;
+            enterprise: string | null;
+            files: components["schemas"]["FileOut"][];
+            /** Format: date */
+            first: string;
+            frozen_at: string | null;
+            id: number;
+            kind: components["schemas"]["Kind"];
+            /** Format: date */
+            last: string;
+            progress: components["schemas"]["hazardloop__service__api__report_forms__ProgressOut"];
+            sha256: string | null;
+            /** @enum {string} */
+            state: "planned" | "frozen" | "ready";
+            version: number | null;
+            written_at: string | null;
         };
         RequiredOut: {
             basis: string;
@@ -877,6 +958,20 @@ export interface components {
             name: components["schemas"]["Words"];
             source: string;
             version: number;
+        };
+        RuleRef: {
+            confidence: string;
+            id: string;
+            kind: string;
+            name: components["schemas"]["Words"];
+            origin: string;
+            source: string;
+            version: number | null;
+        };
+        ScaledOut: {
+            stands_in: boolean;
+            tag: string;
+            value: number;
         };
         /** @enum {string} */
         Setting: "deadband" | "off_delay_s";
@@ -1004,6 +1099,11 @@ export interface components {
         };
         /** @enum {string} */
         Verdict: "real" | "false_alarm" | "test" | "maintenance" | "unknown";
+        WindowOut: {
+            closes: string;
+            days: number[];
+            opens: string;
+        };
         Words: {
             en: string;
             zh: string;
@@ -1018,6 +1118,10 @@ export interface components {
         hazardloop__service__api__alarm_views__DueOut: {
             at: string;
             stage: string;
+        };
+        hazardloop__service__api__report_forms__ProgressOut: {
+            done: number;
+            of: number;
         };
     };
     responses: never;

@@ -1,5 +1,5 @@
 // Names of rules, kinds and quantities, from the device kinds' catalogue.
-import { shallowRef } from "vue";
+import { computed, shallowRef } from "vue";
 import { deviceKinds } from "../api/client.ts";
 import type { Bilingual } from "../api/model.ts";
 import { said } from "./i18n.ts";
@@ -27,3 +27,6 @@ export async function loadNames(): Promise<void> {
 
 export const ruleName = (id: string): string => said(rules.value.get(id), id);
 export const kindName = (kind: string): string => said(kinds.value.get(kind), kind);
+/** All kinds by the names of the reader's language, for choosing one. */
+export const kindChoices = computed(() =>
+  [...kinds.value].map(([value, name]) => ({ value, text: said(name, value) })).sort((a, b) => a.text.localeCompare(b.text)));

@@ -24,6 +24,21 @@ function rank(alarm: CompactAlarm): number {
 export const byUrgency = (a: CompactAlarm, b: CompactAlarm): number =>
   rank(b) - rank(a) || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
 
+/**
+ * In a flood: what belongs together stands together (enterprise, place, rule), the group with the
+ * most urgent alarm first, and within a group the most urgent first.
+ */
+export function inGroups(alarms: readonly CompactAlarm[]): CompactAlarm[] {
+  const key = ({ ent, loc, kind }: CompactAlarm) => `${ent[0]}\n${loc ?? ""}\n${kind}`;
+  const groups = new Map<string, CompactAlarm[]>();
+  for (const alarm of [...alarms].sort(byUrgency)) {
+    const group = groups.get(key(alarm));
+    if (group) group.push(alarm);
+    else groups.set(key(alarm), [alarm]);
+  }
+  return [...groups.values()].flat(); // a map keeps the order in which groups began: by their worst
+}
+
 export interface Filter { tiers: readonly TierName[]; unacked: boolean; text: string }
 export const NO_FILTER: Filter = { tiers: [], unacked: false, text: "" };
 

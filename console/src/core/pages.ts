@@ -6,7 +6,7 @@ import type { Me, Role } from "../api/model.ts";
 
 export type PageId =
   | "alarms" | "tasks" | "sent" | "history" | "mine" | "review" | "holds" | "handover" | "cases" | "hazards" | "drills"
-  | "figures" | "notices" | "contacts" | "registry" | "intake" | "ledger"
+  | "journal" | "performance" | "reports" | "figures" | "notices" | "contacts" | "registry" | "intake" | "ledger"
   | "wall";
 export type MenuGroup = "watch" | "work" | "figures" | "system";
 
@@ -48,13 +48,18 @@ export const SCREENS: readonly Screen[] = [
     load: () => import("../pages/review/ReviewPage.vue"),
   },
   { id: "cases", group: "work", key: "c", needs: "cases.read", load: () => import("../pages/cases/CasesPage.vue") },
+  { id: "journal", group: "work", key: "j", needs: "alarms.read", load: () => import("../pages/journal/JournalPage.vue") },
   { id: "hazards", group: "work", needs: "hazards.read", load: () => import("../pages/hazards/HazardsPage.vue") },
   { id: "drills", group: "work", needs: "drills.read", load: () => import("../pages/drills/DrillsPage.vue") },
   { id: "figures", group: "figures", key: "k", needs: "figures.read", load: () => import("../pages/figures/FiguresPage.vue") },
+  {
+    id: "performance", group: "figures", key: "p", needs: "shifts.read", load: () => import("../pages/performance/PerformancePage.vue"),
+  },
+  { id: "reports", group: "figures", needs: "reports.read", load: () => import("../pages/reports/ReportsPage.vue") },
   { id: "registry", group: "system", needs: "registry.read", load: () => import("../pages/registry/RegistryPage.vue") },
   { id: "intake", group: "system", needs: "dead_letters.read", load: () => import("../pages/intake/IntakePage.vue") },
   { id: "notices", group: "system", needs: "notices.read", load: () => import("../pages/notices/NoticesPage.vue") },
-  { id: "contacts", group: "system", needs: "contacts.read", load: () => import("../pages/notices/ContactsPage.vue") },
+  { id: "contacts", group: "system", needs: "contacts.read", load: () => import("../pages/contacts/ContactsPage.vue") },
   { id: "mine", group: "system", needs: "contacts.read", load: () => import("../pages/mine/MinePage.vue") },
   { id: "ledger", group: "system", needs: "ledger.read", load: () => import("../pages/ledger/LedgerPage.vue") },
 ];

@@ -10,21 +10,21 @@ export const MOST_ACKNOWLEDGED = 200;
 export interface Choice {
   /** Those that the act takes, as they are seen now. */
   taken: readonly CompactAlarm[];
-  /** Red ones among the chosen: these are acknowledged one by one. */
-  red: number;
+  /** Of the chosen those that are acknowledged one by one: red, and in a flood orange. */
+  single: number;
   /** Chosen ones that somebody has seen already, or that are withheld. */
   seen: number;
 }
 
-export function choiceOf(alarms: Iterable<CompactAlarm>): Choice {
+export function choiceOf(alarms: Iterable<CompactAlarm>, inFlood = false): Choice {
   const taken: CompactAlarm[] = [];
-  let [red, seen] = [0, 0];
+  let [single, seen] = [0, 0];
   for (const alarm of alarms) {
     if (!isUnacked(alarm)) seen += 1;
-    else if (alarm.tier === "red") red += 1;
+    else if (alarm.tier === "red" || (inFlood && alarm.tier === "orange")) single += 1;
     else taken.push(alarm);
   }
-  return { taken, red, seen };
+  return { taken, single, seen };
 }
 
 /** How many of each tier, the worst first; tiers with none are left out. */

@@ -2,9 +2,9 @@
 // silent until somebody has clicked; that state is always on screen, since silence must never be
 // mistaken for safety. Of several windows the last one that was clicked in sounds.
 import { computed, shallowRef, watch } from "vue";
-import { link, now, rows } from "./live.ts";
+import { counts, link, now, rows } from "./live.ts";
 import { isUnacked } from "./order.ts";
-import { PATTERNS, SILENCE_MS, toneOf, worstOf, type Pattern } from "./soundPlan.ts";
+import { FLOOD_EVERY_MS, PATTERNS, SILENCE_MS, toneOf, worstOf, type Pattern } from "./soundPlan.ts";
 
 /** The window that sounds says so this often; without it for `LOST_MS` another one takes over. */
 const HERE_MS = 2_000;
@@ -25,9 +25,10 @@ const silenced = computed(() => now.value < silencedUntil.value);
 export const soundState = computed<SoundState>(() =>
   !running.value ? "blocked" : !mine.value ? "elsewhere" : silenced.value ? "silenced" : "on");
 export const silenceLeftMs = computed(() => Math.max(0, silencedUntil.value - now.value));
+const inFlood = computed(() => counts.value?.flood?.on ?? false);
 /** What is being sounded, also where it cannot be heard. */
 export const tone = computed(() =>
-  toneOf(worstOf(rows.value.values()), link.value.state === "amber" || link.value.state === "red", silenced.value));
+  toneOf(worstOf(rows.value.values()), link.value.state === "amber" || link.value.state === "red", silenced.value, inFlood.value));
 
 const channel = new BroadcastChannel("hazardloop-sound");
 channel.onmessage = ({ data }: MessageEvent<"who" | "mine" | "gone">) => {
@@ -84,8 +85,9 @@ function tick(): void {
     saidHere = at;
   }
   const wanted = tone.value;
+  const everyMs = wanted === null ? 0 : Math.max(PATTERNS[wanted].everyMs, inFlood.value ? FLOOD_EVERY_MS : 0);
   if (wanted === null) played = null;
-  else if (wanted !== played || at - playedAt >= PATTERNS[wanted].everyMs) {
+  else if ((wanted !== played && !inFlood.value) || at - playedAt >= everyMs) {
     play(PATTERNS[wanted]);
     [played, playedAt] = [wanted, at];
   }

@@ -32,9 +32,13 @@ export function worstOf(alarms: Iterable<CompactAlarm>): TierName | null {
   return worst;
 }
 
-/** What is to be heard now. A lost link is heard before all else: nothing newer is known. */
-export function toneOf(worst: TierName | null, linkLost: boolean, silenced: boolean): Exclude<ToneName, "blue"> | null {
+/** In a flood one tone at most this often. */
+export const FLOOD_EVERY_MS = 10_000;
+
+/** What is to be heard now; in a flood of yellow ones nothing. A lost link is heard before all else: nothing newer is known. */
+export function toneOf(worst: TierName | null, linkLost: boolean, silenced: boolean, inFlood = false): Exclude<ToneName, "blue"> | null {
   if (silenced) return null;
   if (linkLost) return "link";
+  if (inFlood && worst === "yellow") return null;
   return worst === null || worst === "blue" ? null : worst;
 }

@@ -19,6 +19,7 @@ from hazardloop import __version__
 from hazardloop.alarms.packed_months import PackedMonths
 from hazardloop.service import database, evidence
 from hazardloop.service.api import (
+    alarm_export,
     alarm_system,
     alarms,
     auth,
@@ -94,6 +95,7 @@ ROUTERS: Final = (
     device_kinds.router,
     readings.router,
     alarms.router,
+    alarm_export.router,
     signal_acts.router,
     bulk.router,
     holds.router,

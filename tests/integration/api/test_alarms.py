@@ -1,11 +1,15 @@
 """Alarms: history, detail, the live list, and the acknowledgement."""
 
 import asyncio
+import csv
+import io
 from uuid import uuid4
 
 import pytest
+from openpyxl import load_workbook
 
 from hazardloop.alarms.alarm import Tier
+from hazardloop.service.api import alarm_export
 from tests.integration.api.world import RULE, World
 
 
@@ -167,6 +171,44 @@ async def test_the_list_filters_and_pages_newest_first(api: World) -> None:
     rest = await client.get(f"/alarms?cursor={page['next_cursor']}")
     assert [item["id"] for item in rest.json()["items"]] == [one]
     assert "episodes" not in page["items"][0]
+
+
+async def test_the_export_says_what_it_holds_and_has_an_alarm_a_row(api: World) -> None:
+    first = await api.raise_alarm(tier=Tier.YELLOW, age_s=300)
+    await api.raise_alarm("E2:SD-2.smoke", tier=Tier.RED, age_s=200)
+    client = await api.client("operator")
+    answer = await client.get("/alarms-export?tier=yellow&from=2026-11-22T00:00:00Z")
+    assert answer.status_code == 200, answer.text
+    assert answer.content.startswith(b"\xef\xbb\xbf")
+    sentence, heads, row = csv.reader(io.StringIO(answer.content.decode("utf-8-sig")))
+    assert sentence == [
+        "报警 2026-11-22 08:00:00+08:00 – 2026-11-22 09:00:00+08:00（Asia/Shanghai）；"
+        "级别 黄；1 条；2026-11-22 09:00:00+08:00 导出"
+    ]
+    assert row[heads.index("报警时间")] == "2026-11-22 08:55:00+08:00"
+    assert row[heads.index("报警")] == "可燃气体浓度高"
+    assert (row[heads.index("级别")], row[heads.index("流程")]) == ("黄", "已派发")
+    assert row[-1] == str(first)
+    own = await api.client("ent1")
+    book = await own.get("/alarms-export?format=xlsx&lang=en")
+    sheet = load_workbook(io.BytesIO(book.content))["Alarms"]
+    lines = list(sheet.iter_rows(values_only=True))
+    assert lines[1][:3] == ("Raised", "Tier", "Alarm")
+    assert [line[-1] for line in lines[2:]] == [str(first)]  # of its own alone
+    assert isinstance(lines[2][lines[1].index("Value")], float)
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+async def test_an_export_of_too_many_is_refused_whole(
+    api: World, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.setitem(alarm_export.MOST, form, 1)  # type: ignore[arg-type]
+    await api.raise_alarm(tier=Tier.YELLOW)
+    await api.raise_alarm("E2:GD-1.lel")
+    client = await api.client("operator")
+    answer = await client.get(f"/alarms-export?format={form}")
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+    assert "shorter period" in answer.json()["detail"]
 
 
 async def test_the_snapshot_holds_what_is_active_or_not_closed_and_nothing_else(api: World) -> None:

@@ -20,6 +20,7 @@ from hazardloop.service.api.figures import Asked, Wanted
 from hazardloop.service.api.floods import FLOOD, FloodOut, floods_between
 from hazardloop.service.api.problems import Problem, problems
 from hazardloop.service.api.schema import Instant, Out
+from hazardloop.service.api.spoken import ReadIn, formula_in
 from hazardloop.service.database import Connection
 
 router = APIRouter(tags=["figures"])
@@ -148,6 +149,7 @@ async def get_alarm_system(
     seats: Annotated[
         int, Query(ge=1, le=1_000, description="Operator positions that share the load.")
     ] = 1,
+    language: ReadIn = None,
 ) -> AlarmSystemOut:
     """Whether the operators can keep up, and which alarms keep them from it."""
     if wanted.group_by is not None:
@@ -159,7 +161,13 @@ async def get_alarm_system(
     found = _whole(told, wanted, seats) | await _sources(conn, told, wanted)
     found["flood_records"] = [] if only else await floods_between(conn, wanted.start, wanted.end)
     return AlarmSystemOut.model_validate(
-        found | {"from": wanted.start, "to": wanted.end, "seats": seats, "formula": FORMULA}
+        found
+        | {
+            "from": wanted.start,
+            "to": wanted.end,
+            "seats": seats,
+            "formula": formula_in(language, "alarm_system", FORMULA),
+        }
     )
 
 

@@ -1,17 +1,17 @@
 """Alarms: history, detail, and the snapshot of the live list."""
 
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from fastapi import APIRouter, Query, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Field
 
-from hazardloop.alarms.alarm import TIER_BY_NAME
-from hazardloop.service.api import alarm_queries, lookup
+from hazardloop.service.api import alarm_queries
 from hazardloop.service.api.access import Account, Actor, Conn, Now, require
-from hazardloop.service.api.alarm_queries import MOST_OPEN, OPEN_IDS, Counts, compact
+from hazardloop.service.api.alarm_choice import MATCHES, STATES, Chosen, TierName
+from hazardloop.service.api.alarm_queries import MOST_OPEN, Counts, compact
 from hazardloop.service.api.alarm_views import (
     ID,
     SELECT,
@@ -29,71 +29,22 @@ from hazardloop.service.database import Connection
 
 router = APIRouter(tags=["alarms"])
 
-TierName = Literal["blue", "yellow", "orange", "red"]
-State = Literal["active", "cleared", "open"]
 
 LIST: Final = f"""{SELECT}
-     WHERE {lookup.matches("enterprise", "enterprise")} AND {lookup.matches("device", "device")}
-       AND {lookup.matches("point", "point")}
-       AND (%(kind)s::text IS NULL OR x.kind = %(kind)s)
-       AND (%(tiers)s::int[] IS NULL OR a.tier = ANY (%(tiers)s))
-       AND (%(acknowledged)s::boolean IS NULL
-            OR (a.acknowledged_at IS NOT NULL) = %(acknowledged)s)
-       AND (%(from)s::timestamptz IS NULL OR a.raised_at >= %(from)s)
-       AND (%(to)s::timestamptz IS NULL OR a.raised_at < %(to)s)
+     WHERE {MATCHES}
        AND (%(at)s::timestamptz IS NULL OR (a.raised_at, a.alarm_id) < (%(at)s, %(before)s::uuid))
        {{state}}
      ORDER BY a.raised_at DESC, a.alarm_id DESC LIMIT %(limit)s"""
-STATES: Final = {
-    None: "",
-    "active": "AND a.cleared_at IS NULL",
-    "cleared": "AND a.cleared_at IS NOT NULL",
-    "open": f"AND a.alarm_id IN ({OPEN_IDS})",
-}
 
 
 @router.get("/alarms", dependencies=[require("alarms.read")])
 async def list_alarms(
-    conn: Conn,
-    page: Paging,
-    account: Actor,
-    now: Now,
-    state: Annotated[
-        State | None, Query(description="`open`: active, or with a case that is not closed.")
-    ] = None,
-    tier: Annotated[list[TierName] | None, Query(description="May be given several times.")] = None,
-    enterprise: str | None = None,
-    kind: Annotated[str | None, Query(description="Kind of device.")] = None,
-    device: str | None = None,
-    point: str | None = None,
-    acknowledged: bool | None = None,
-    since: Annotated[
-        AwareDatetime | None, Query(alias="from", description="First instant of raising.")
-    ] = None,
-    until: Annotated[
-        AwareDatetime | None, Query(alias="to", description="First instant after.")
-    ] = None,
+    conn: Conn, page: Paging, account: Actor, now: Now, chosen: Chosen
 ) -> Listing[AlarmLine]:
     """Alarms, newest first; an enterprise user sees its own only."""
     at, before = _after(page.after)
-    rows = await fetch(
-        conn,
-        LIST.format(state=STATES[state]),
-        {
-            "enterprise": enterprise,
-            "device": device,
-            "point": point,
-            "kind": kind,
-            "tiers": [int(TIER_BY_NAME[name]) for name in tier] if tier else None,
-            "acknowledged": acknowledged,
-            "from": since,
-            "to": until,
-            "at": at,
-            "before": before,
-            "limit": page.limit + 1,
-            "now": now,
-        },
-    )
+    asked = chosen.arguments | {"at": at, "before": before, "limit": page.limit + 1, "now": now}
+    rows = await fetch(conn, LIST.format(state=STATES[chosen.state]), asked)
     lines = [alarm_line(row, account, now) for row in rows]
     return listing(lines, page, key=lambda one: (one.raised_at, one.id))
 

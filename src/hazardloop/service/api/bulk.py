@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, field_validator
 from hazardloop.alarms.alarm import Tier
 from hazardloop.alarms.signal import Event, next_state
 from hazardloop.service.api.access import Account, Actor, Conn, Now, require
+from hazardloop.service.api.alarm_queries import flood_now
 from hazardloop.service.api.alarm_views import ID, SELECT, may_undo, signal_of
 from hazardloop.service.api.problems import problems
 from hazardloop.service.api.rows import fetch
@@ -66,7 +67,7 @@ class ResultOut(Out):
     id: UUID
     ok: bool
     code: Skipped | None = Field(
-        description="Why not. `one_by_one`: a red alarm is acknowledged by itself."
+        description="Why not. `one_by_one`: red, in a flood orange too, is acknowledged by itself."
     )
     by: str | None = Field(description="With `already_acknowledged`: who was first.")
     tier: str | None = Field(description="As it is now; null with `not_found`.")
@@ -125,16 +126,20 @@ DONE: Final = """
 async def bulk(body: BulkIn, conn: Conn, account: Actor, now: Now) -> BulkOut:
     """Say that you saw these: up to 200, in one transaction, each as if asked for alone.
 
-    What cannot be done is skipped with its reason and stays as it is; a red alarm always is.
+    What cannot be done is skipped with its reason and stays as it is; a red alarm always is, in an
+    alarm flood an orange one, too.
     `unacknowledge` takes your own acknowledgements back, within a minute.
     """
     rows = await _locked(conn, body, now)
     seen = await _tiers_seen(conn, body)
+    single = Tier.ORANGE if (await flood_now(conn)).on else Tier.RED
     results = []
     for one in body.items:
         row = rows.get(one.id)
         back = body.action == "unacknowledge"
-        code = _irrevocable(row, account, now) if back else _refusal(row, seen.get(one.id, 0))
+        code = (
+            _irrevocable(row, account, now) if back else _refusal(row, seen.get(one.id, 0), single)
+        )
         results.append(_result(one.id, row, code))
     done = [one.id for one in results if one.ok]
     if done:
@@ -162,14 +167,17 @@ async def _tiers_seen(conn: Connection, body: BulkIn) -> dict[UUID, int]:
     return {row["id"]: row["tier"] for row in await fetch(conn, TIERS_SEEN, asked)}
 
 
-def _refusal(row: dict[str, Any] | None, seen: int) -> Skipped | None:
-    """Why an alarm whose worst seen tier is `seen` is not acknowledged here."""
+def _refusal(row: dict[str, Any] | None, seen: int, single: Tier) -> Skipped | None:
+    """Why an alarm whose worst seen tier is `seen` is not acknowledged here.
+
+    From `single` on each is looked at by itself.
+    """
     if row is None:
         return "not_found"
     signal = signal_of(row)
     if signal.acknowledged:
         return "already_acknowledged"
-    if row["tier"] == Tier.RED:
+    if row["tier"] >= single:
         return "one_by_one"
     if row["tier"] > seen:
         return "changed"

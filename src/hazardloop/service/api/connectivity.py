@@ -14,6 +14,7 @@ from hazardloop.service.api.problems import Problem, problems
 from hazardloop.service.api.required_devices import REQUIRED, RequiredOut, UnitRefOut
 from hazardloop.service.api.rows import fetch, fetch_one
 from hazardloop.service.api.schema import Instant, Out
+from hazardloop.service.api.spoken import ReadIn, formula_in
 
 router = APIRouter(tags=["figures"])
 
@@ -188,6 +189,7 @@ async def get_connectivity(
     end: Annotated[AwareDatetime | None, Query(alias="to", description="Now.")] = None,
     group_by: SplitBy | None = None,
     enterprise: Annotated[str | None, Query(description="Id or code.")] = None,
+    language: ReadIn = None,
 ) -> ConnectivityOut:
     """Which registered sources report, how steadily, and how long they were blind."""
     end = end or now
@@ -223,7 +225,7 @@ async def get_connectivity(
                 for one in await fetch(conn, counted + WORST, wanted)
             ],
             "groups": [_rates(one) for one in groups],
-            "formula": FORMULA,
+            "formula": formula_in(language, "connectivity", FORMULA),
         }
     )
 

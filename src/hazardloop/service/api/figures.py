@@ -31,6 +31,7 @@ from hazardloop.service.api.access import Conn, Here, Now, require
 from hazardloop.service.api.problems import Problem, problems
 from hazardloop.service.api.rows import fetch
 from hazardloop.service.api.schema import Instant, Out
+from hazardloop.service.api.spoken import ReadIn, formula_in
 from hazardloop.service.database import Connection
 
 router = APIRouter(tags=["figures"])
@@ -178,11 +179,13 @@ async def get_handling(
     here: Here,
     wanted: Wanted,
     members: Annotated[bool, Query(description="Name the alarms behind each figure.")] = False,
+    language: ReadIn = None,
 ) -> HandlingOut:
     """Share of the alarms raised in a period whose case is closed with a verdict."""
     tables = (Table.MARKS, Table.IDS) if members else (Table.MARKS,)
     facts, enterprises = await facts_asked(conn, wanted, here.packed_months, tables)
-    return handling_of(facts, wanted, enterprises, members=members)
+    told = handling_of(facts, wanted, enterprises, members=members)
+    return told.model_copy(update={"formula": formula_in(language, "handling", FORMULA)})
 
 
 def handling_of(
@@ -289,11 +292,14 @@ class ResponseOut(Response):
     dependencies=[require("figures.read")],
     responses=problems("not_found", "invalid"),
 )
-async def get_response(conn: Conn, here: Here, wanted: Wanted) -> ResponseOut:
+async def get_response(
+    conn: Conn, here: Here, wanted: Wanted, language: ReadIn = None
+) -> ResponseOut:
     """How fast alarms were signed, verified, reported and closed."""
     tables = (Table.MARKS, Table.TIMES)
     facts, enterprises = await facts_asked(conn, wanted, here.packed_months, tables)
-    return response_of(facts, wanted, enterprises)
+    told = response_of(facts, wanted, enterprises)
+    return told.model_copy(update={"formula": formula_in(language, "response", RESPONSE_FORMULA)})
 
 
 def response_of(facts: Facts, wanted: Asked, enterprises: Mapping[int, str]) -> ResponseOut:

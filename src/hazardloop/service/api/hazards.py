@@ -1,7 +1,5 @@
 """Hazards (隐患): one list, from the finding to the recheck, and the two lists to export."""
 
-import csv
-import io
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -35,6 +33,7 @@ from hazardloop.service.api.paging import Listing, Paging, listing
 from hazardloop.service.api.problems import Problem, problems
 from hazardloop.service.api.rows import fetch, fetch_one
 from hazardloop.service.api.sessions import Account
+from hazardloop.service.api.sheet import CSV, as_csv
 from hazardloop.service.database import Connection
 
 router = APIRouter(tags=["hazards"])
@@ -254,21 +253,12 @@ async def export_hazards(
         raise Problem(
             "invalid", f"more than {EXPORTED_MOST} hazards: name an enterprise, or from and to"
         )
-    text = io.StringIO()
-    table = csv.writer(text)
-    table.writerow(LISTS[sheet])
-    table.writerows([_cell(getattr(one, name)) for name in LISTS[sheet]] for one in found)
+    lines = ([getattr(one, name) for name in LISTS[sheet]] for one in found)
     return Response(
-        "\ufeff" + text.getvalue(),
-        media_type="text/csv; charset=utf-8",
+        as_csv([LISTS[sheet], *lines]),
+        media_type=CSV,
         headers={"Content-Disposition": f'attachment; filename="hazards-{sheet}.csv"'},
     )
-
-
-def _cell(value: Any) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    text = "" if value is None else str(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 FIGURES: Final = """

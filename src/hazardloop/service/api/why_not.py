@@ -79,7 +79,7 @@ class ReadingsOut(Out):
     longest_gap_from: str
 
 
-class HoldOut(Out):
+class WithheldOut(Out):
     """What withheld alarms in the interval: they are raised, and nobody is rung up."""
 
     kind: str = Field(description="`shelved`, `suppressed` or `out_of_service`.")
@@ -109,7 +109,7 @@ class WhyNot(Out):
         " `too_few_readings`, `never_silent_for_so_long`, `no_limits` (a tag that is lacking),"
         " `not_selected` (`lacking`: parts of `select`), `of_a_group`."
     )
-    holds: list[HoldOut]
+    holds: list[WithheldOut]
 
 
 READINGS: Final = """
