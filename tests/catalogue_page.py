@@ -72,6 +72,13 @@ def _condition(body: Mapping[str, Any]) -> str:
     if "of" in body:
         default = f"（缺省 {body['default_of']:g}）" if "default_of" in body else ""
         said.append(f"× `{body['of']}`{default}")
+    if body["kind"] == "aggregate":
+        took = {"mean": "均值", "dose": "剂量（值×分钟）"}[body["take"]]
+        said.append(f"{body['over_s'] / 60:g} min {took}")
+    if body["kind"] == "rate_of_change":
+        said.append(f"{body['over_s'] / 60:g} min 变化率，每 {body['per']}")
+    if body["kind"] == "voting":
+        said.append(f"同一 `{body['group']['by']}` 中 {_voters(body)} 的个数")
     if body["kind"] == "stale":
         times = body.get("after_intervals")
         said.append(f"中断 {times:g} 个周期" if times else f"中断 {body['after_s']:g} s")
@@ -82,6 +89,12 @@ def _condition(body: Mapping[str, Any]) -> str:
     if delay := body.get("on_delay_s"):
         said.append(f"持续 {delay:g} s")
     return "，".join(said)
+
+
+def _voters(body: Mapping[str, Any]) -> str:
+    ((side, value),) = body["vote"].items()
+    word = {"high": "≥ ", "low": "≤ ", "equals": "= "}[side]
+    return word + str(value).lower()
 
 
 def _gas(gas: Species) -> str:

@@ -7,8 +7,9 @@ import pytest
 
 from hazardloop.alarms.alarm import Change, Direction, Tier
 from hazardloop.alarms.evaluation import evaluate, tick
+from hazardloop.alarms.measure import Method
 from hazardloop.alarms.memory import new_memory
-from hazardloop.alarms.rule import Rule, Silence, State, Threshold
+from hazardloop.alarms.rule import Derived, Rule, Silence, State, Threshold
 from hazardloop.alarms.rule_table import compile_rules
 from hazardloop.alarms.rules import catalogue_rules
 from hazardloop.devices.catalog import shipped_catalog
@@ -126,6 +127,82 @@ def test_set_points_in_mg_m3_are_computed_from_the_table_of_gases() -> None:
         assert isinstance(rule.condition, Threshold)
         assert tuple(limit for _, limit in rule.condition.limits) == toxic_levels(GASES[code])
         assert rule.confidence == GASES[code].limits_confidence, code
+
+
+@pytest.mark.parametrize(("name", "minutes"), [("stel", 1), ("twa", 480)])
+def test_short_term_limits_and_doses_of_a_shift_are_those_of_the_table_of_gases(
+    name: str, minutes: int
+) -> None:
+    rules = dict(of_a_species(f"toxic_gas.concentration.{name}."))
+    watched = {code for code, _ in of_a_species("toxic_gas.concentration.high.")}
+    assert set(rules) == {code for code in watched if getattr(GASES[code], name)}
+    for code, rule in rules.items():
+        assert isinstance(rule.condition, Derived)
+        ((_, limit),) = rule.condition.threshold.limits
+        assert limit == pytest.approx(getattr(GASES[code], name) * minutes), code
+        assert rule.confidence == GASES[code].limits_confidence, code
+
+
+def course_to(rule: Rule, limit: float) -> list[tuple[float, float]]:
+    """(second, value) over a whole window, of which the measure of the rule makes that limit."""
+    assert isinstance(rule.condition, Derived)
+    measure, interval_s = (
+        rule.condition.measure,
+        CATALOG.kinds[rule.device_kind].expected_interval_s,
+    )
+    times = [nth * interval_s for nth in range(int(measure.over_s // interval_s) + 2)]
+    if measure.method is Method.SLOPE:
+        return [(at, limit * at / measure.per_s) for at in times]
+    stands = limit / (measure.over_s / 60) if measure.method is Method.DOSE else limit
+    return [(at, stands) for at in times]
+
+
+def looking_back() -> Iterator[Any]:
+    """The first rule of each kind of device and measure, at its worst limit."""
+    first: dict[tuple[str, Method], Rule] = {}
+    for rule in RULES:
+        if isinstance(rule.condition, Derived):
+            first.setdefault((rule.device_kind, rule.condition.measure.method), rule)
+    for rule in first.values():
+        assert isinstance(rule.condition, Derived)
+        tiers, limits = zip(*rule.condition.threshold.limits, strict=True)
+        below = tiers[-2] if len(tiers) > 1 else Tier.NONE
+        yield pytest.param(rule, tiers[-1], below, limits[-1], id=rule.rule_id)
+
+
+@pytest.mark.parametrize(("rule", "tier", "below", "limit"), list(looking_back()))
+def test_the_worst_limit_of_what_is_worked_out_is_reached_when_it_lasted_and_not_before(
+    rule: Rule, tier: Tier, below: Tier, limit: float
+) -> None:
+    facts = point(
+        1, rule.quantity, kind=rule.device_kind, tags=tags_for(rule),
+        interval_s=CATALOG.kinds[rule.device_kind].expected_interval_s,
+    )  # fmt: skip
+    for share, expected in ((1.001, tier), (0.999, below)):
+        table = compile_rules([rule], registry([facts]))
+        said = [(0, at, value) for at, value in course_to(rule, limit * share)]
+        changes = evaluate(table, new_memory(table), readings(said)).changes
+        assert max((change.tier for change in changes), default=Tier.NONE) == expected
+
+
+def test_a_second_detector_of_a_zone_makes_a_fire_of_it() -> None:
+    rule = BY_ID["smoke_detector.smoke.two"]
+    table = compile_rules(
+        [rule], registry(point(1 + nth, "smoke", kind="smoke_detector", tags={"zone": "A"})
+                         for nth in range(3))
+    )  # fmt: skip
+    memory = new_memory(table)
+    assert evaluate(table, memory, readings([(0, 0, 1.0), (1, 0, 0.0), (2, 0, 0.0)])).changes == ()
+    (change,) = evaluate(table, memory, readings([(2, 5, 1.0)])).changes
+    assert (change.tier, change.value) == (Tier.RED, 2.0)
+
+
+def test_plans_of_the_core_kinds_can_be_ticked_and_none_of_their_items_must_be() -> None:
+    planned = {rule.device_kind for rule in RULES if rule.plan}
+    assert planned == {"gas_detector", "tank", "elevator", "smoke_detector"}
+    for rule in RULES:
+        assert not any(item.required for item in rule.plan), rule.rule_id
+        assert all(item.text.zh and item.text.en for item in rule.plan), rule.rule_id
 
 
 def test_set_points_in_ppm_are_computed_from_the_table_of_gases() -> None:
