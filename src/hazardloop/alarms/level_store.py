@@ -192,8 +192,9 @@ def _columns(one: TankPlan) -> dict[str, Any]:
 
 # The secrets match nothing: nobody logs in as this gateway, the clerk reports for it.
 ADD_GATEWAY: Final = """
-    INSERT INTO gateway (enterprise_id, code, name, mqtt_username, secret_bcrypt, secret_pbkdf2)
-    SELECT enterprise_id, %(levels)s, '危险源实时级别', code || '.' || %(levels)s, '', ''
+    INSERT INTO gateway (enterprise_id, code, name, mqtt_username, secret_bcrypt, secret_pbkdf2,
+                         internal)
+    SELECT enterprise_id, %(levels)s, '危险源实时级别', code || '.' || %(levels)s, '', '', true
       FROM enterprise WHERE enterprise_id = %(enterprise)s
         ON CONFLICT DO NOTHING"""
 ADD_DEVICE: Final = """

@@ -26,8 +26,10 @@ ADD_PLATFORM: Final = """
         INSERT INTO enterprise (code, name, internal)
         VALUES (%(code)s, %(name)s, true) RETURNING enterprise_id
     ), gateway AS (
-        INSERT INTO gateway (enterprise_id, code, name, mqtt_username, secret_bcrypt, secret_pbkdf2)
-        SELECT enterprise_id, %(code)s, %(name)s, %(code)s || '.' || %(code)s, '', '' FROM home
+        INSERT INTO gateway (enterprise_id, code, name, mqtt_username, secret_bcrypt, secret_pbkdf2,
+                             internal)
+        SELECT enterprise_id, %(code)s, %(name)s, %(code)s || '.' || %(code)s, '', '', true
+          FROM home
         RETURNING enterprise_id, gateway_id
     )
     INSERT INTO device (enterprise_id, gateway_id, code, kind, name, internal)
@@ -35,8 +37,9 @@ ADD_PLATFORM: Final = """
 
 ADD_CANARY: Final = """
     WITH gateway AS (
-        INSERT INTO gateway (enterprise_id, code, name, mqtt_username, secret_bcrypt, secret_pbkdf2)
-        SELECT enterprise_id, %(canary)s, %(name)s, %(code)s || '.' || %(canary)s, '', ''
+        INSERT INTO gateway (enterprise_id, code, name, mqtt_username, secret_bcrypt, secret_pbkdf2,
+                             internal)
+        SELECT enterprise_id, %(canary)s, %(name)s, %(code)s || '.' || %(canary)s, '', '', true
           FROM enterprise WHERE code = %(code)s
         RETURNING enterprise_id, gateway_id
     )

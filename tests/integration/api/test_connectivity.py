@@ -11,9 +11,19 @@ COUNTED = """
            (%(day)s, 2, 1, %(until)s, 60, 1999, 1998, 1998, false),
            (%(day)s, 3, 2, %(until)s, 120, 1000, 0, 0, NULL)"""
 
+INTERNAL = """
+    WITH levels AS (
+        INSERT INTO gateway (enterprise_id, code, mqtt_username, secret_bcrypt, secret_pbkdf2, name,
+                             internal)
+        VALUES (1, 'LEVELS', 'E1.LEVELS', '', '', '', true) RETURNING gateway_id
+    )
+    INSERT INTO device (enterprise_id, gateway_id, hazard_unit_id, code, kind, name)
+    SELECT 1, gateway_id, 1, 'LEVEL-HU-1', 'hazard_level', '' FROM levels"""
+
 
 async def test_each_rate_is_of_its_own_and_names_who_is_missing(api: World) -> None:
     yesterday = (api.now - timedelta(days=1)).date()
+    await api.conn.execute(INTERNAL)
     await api.conn.execute("UPDATE device SET created_at = %s", [api.now - timedelta(days=9)])
     await api.conn.execute("UPDATE hazard_unit SET created_at = %s", [api.now - timedelta(days=9)])
     await api.conn.execute(COUNTED, {"day": yesterday, "until": api.now})
@@ -21,6 +31,11 @@ async def test_each_rate_is_of_its_own_and_names_who_is_missing(api: World) -> N
     demand = {"kind": "gas_detector", "required": 3, "basis": "设计"}
     told = await admin.put("/hazard-units/HU-1/required-devices", json=demand)
     assert [(one["required"], one["installed"]) for one in told.json()] == [(3, 1)]
+
+    listed = (await admin.get("/gateways")).json()["items"]
+    assert [(one["code"], one["internal"]) for one in listed] == [("GW-1", False)] * 2
+    (named,) = (await admin.get("/gateways", params={"gateway": "E1:LEVELS"})).json()["items"]
+    assert named["internal"]
 
     whole = (await admin.get("/kpi/connectivity")).json()
     assert (whole["devices"], whole["reporting"], whole["in_service"]) == (4, 2, 1)

@@ -50,7 +50,8 @@ KEYS: Final = {
     SplitBy.HAZARD_UNIT: "coalesce(e.code || '/' || u.code, '')",
 }
 
-# A device that is registered counts even where nothing was ever counted of it.
+# A device that is registered counts even where nothing was ever counted of it; what the service
+# itself reports does not.
 DEVICES: Final = """
     WITH day AS (
         SELECT device_id, sum(slots) AS slots, sum(seen) AS seen, max(until) AS until,
@@ -70,9 +71,10 @@ DEVICES: Final = """
                                   AND h.point_id IS NULL AND h.granted_at IS NOT NULL
                                   AND h.ended_at IS NULL AND h.until > %(now)s) AS serving
           FROM device d JOIN enterprise e USING (enterprise_id)
+               JOIN gateway g ON g.gateway_id = d.gateway_id
                LEFT JOIN hazard_unit u USING (hazard_unit_id)
                LEFT JOIN day USING (device_id)
-         WHERE d.created_at < %(to)s
+         WHERE d.created_at < %(to)s AND NOT d.internal AND NOT g.internal
            AND (d.enterprise_id = %(enterprise)s OR %(enterprise)s::int IS NULL AND NOT e.internal)
     )"""
 

@@ -35,6 +35,7 @@ EXAMPLE: Final[dict[str, Any]] = {
     "last_heard_at": "2026-11-22T01:12:07.120Z",
     "dialect": "thingsboard",
     "profile": {"devices": {"Tank 5": "TK-5"}, "ignore": ["*.rssi"]},
+    "internal": False,
     "created_at": "2026-11-20T08:00:00.000Z",
 }
 MQTT_EXAMPLE: Final[dict[str, Any]] = {
@@ -69,6 +70,9 @@ class Gateway(Out):
     last_heard_at: Instant | None = Field(description="Newest reading of any of its points.")
     dialect: Dialect = Field(description=DIALECT)
     profile: dict[str, Any] = Field(description=PROFILE)
+    internal: bool = Field(
+        description="The service itself reports for it; in lists only where asked for by name."
+    )
     created_at: Instant
 
 
@@ -128,7 +132,7 @@ class GatewayChange(Body):
 
 SELECT: Final = """
     SELECT x.gateway_id AS id, x.code, x.name, x.mqtt_username, x.online, x.status_at, x.firmware,
-           x.created_at, x.dialect, x.profile,
+           x.created_at, x.dialect, x.profile, x.internal,
            jsonb_build_object('id', e.enterprise_id, 'code', e.code, 'name', e.name) AS enterprise,
            (SELECT max(newest.received_at)
               FROM device d JOIN point p USING (device_id),
@@ -138,6 +142,7 @@ SELECT: Final = """
 LIST: Final = f"""{SELECT}
      WHERE {lookup.matches("enterprise", "enterprise")} AND {lookup.matches("gateway", "gateway")}
        AND NOT (e.internal AND %(enterprise)s::text IS NULL AND %(gateway)s::text IS NULL)
+       AND NOT (x.internal AND NOT e.internal AND %(gateway)s::text IS NULL)
        AND (%(online)s::boolean IS NULL OR x.online = %(online)s) AND x.gateway_id > %(after)s
      ORDER BY x.gateway_id LIMIT %(limit)s"""
 
