@@ -204,7 +204,7 @@ def _gather(walk: Walk, heard: Readings) -> None:
     columns = (here.observed_at, here.row, here.value, _kept_offline(here))
     told = zip(*(column[order].tolist() for column in columns), strict=True)
     groups = [one for row in np.unique(here.row).tolist() for one in table.gathered[row]]
-    held = memory.held({row for one in groups for row in one.members})
+    held = memory.held({row for one in groups for row in one.rows})
     for _, said in groupby(told, key=lambda each: each[0]):
         spoken = [each for each in said if each[1] not in held or held[each[1]][0] <= each[0]]
         concerned = {

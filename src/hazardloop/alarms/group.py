@@ -28,10 +28,10 @@ class Together(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Points of one enterprise and quantity whose devices say the same of one tag."""
+    """Points of one enterprise and quantity whose devices say the same of some tags."""
 
-    by: str
-    """The tag; devices without it belong to no group."""
+    by: tuple[str, ...]
+    """The tags; devices without one of them belong to no group. None: all of an enterprise."""
     method: Together
     max_age_s: float
     """Who has said nothing usable for so long, in seconds, has nothing to say."""
@@ -48,12 +48,23 @@ class Group:
 
     def sign(self, tags: Mapping[str, Any]) -> float:
         """How a device counts: 1, of a balance -1 if it leads out, 0 if it is no member."""
-        if self.by not in tags:
+        if any(tag not in tags for tag in self.by):
             return 0.0
         return SIGNS.get(str(tags.get(self.role)), 0.0) if self.role else 1.0
 
+    @property
+    def shared(self) -> str:
+        """What its members share, in words."""
+        return ", ".join(self.by) or "enterprise"
+
+    def key(self, enterprise: str, tags: Mapping[str, Any]) -> str:
+        """What the members of a group have in common, of a device that is one."""
+        return "|".join([enterprise, *(str(tags[tag]) for tag in self.by)])
+
 
 SIGNS: Final = {"in": 1.0, "out": -1.0}
+IN_SERVICE: Final = "in_service"
+"""The quantity with which a device says that it is switched off: then it has nothing to say."""
 
 
 def gathered(group: Group, age_s: Floats, value: Floats, sign: Floats) -> Floats:
@@ -74,8 +85,11 @@ def gathered(group: Group, age_s: Floats, value: Floats, sign: Floats) -> Floats
     return np.where(np.count_nonzero(heard, axis=1) >= least, told, np.nan)
 
 
-def gathered_said(group: Group, age_s: Floats, value: Floats) -> dict[str, Any]:
-    """The arithmetic of one row, as it is kept with an alarm: JSON values only."""
+def gathered_said(group: Group, age_s: Floats, value: Floats, off: Bools) -> dict[str, Any]:
+    """The arithmetic of one row, as it is kept with an alarm: JSON values only.
+
+    `off`: (w,) whose device said that it is out of service.
+    """
     heard = age_s <= group.max_age_s
     said: dict[str, Any] = {
         "method": str(group.method),
@@ -85,6 +99,8 @@ def gathered_said(group: Group, age_s: Floats, value: Floats) -> dict[str, Any]:
         "max_age_s": group.max_age_s,
         "values": [float(x) if there else None for x, there in zip(value, heard, strict=True)],
     }
+    if off.any():
+        said["out_of_service"] = int(np.count_nonzero(off))
     asked = {name: getattr(group, name) for name in ("at", "to")}
     return said | {name: each for name, each in asked.items() if math.isfinite(each)}
 

@@ -3,7 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -17,13 +17,24 @@ from hazardloop.devices.catalog import STRICT, Quantity, QuantityType
 Members = Annotated[int, Field(ge=1, le=1000)]
 
 
+Tag = Annotated[str, Field(min_length=1, max_length=64)]
+ENTERPRISE: Final = "enterprise"
+
+
 class GroupForm(BaseModel):
-    """Who belongs together: `{by: zone, max_age_s: 90}`."""
+    """Who belongs together: `{by: zone, max_age_s: 90}`, `{by: [plant, zone]}`."""
 
     model_config = STRICT
 
-    by: Annotated[str, Field(min_length=1, max_length=64)]
+    by: Tag | Annotated[list[Tag], Field(min_length=1, max_length=5)]
     max_age_s: Annotated[float, Field(gt=0, le=86_400)] | None = None
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags that members share; none: they share their enterprise alone."""
+        if self.by == ENTERPRISE:
+            return ()
+        return (self.by,) if isinstance(self.by, str) else tuple(self.by)
 
 
 class VoteForm(BaseModel):
@@ -91,7 +102,7 @@ class VotingForm(GroupedForm):
         """Its votes."""
         at, to = self.vote.span
         return Group(
-            self.group.by, Together.VOTES, self.age_s(interval_s), at, to,
+            self.group.tags, Together.VOTES, self.age_s(interval_s), at, to,
             self.absent == "vote", self.min_members,
         )  # fmt: skip
 
@@ -123,7 +134,7 @@ class BalanceForm(GroupedForm):
     def made(self, quantity: Quantity, interval_s: float) -> Group:
         """Its balance, of all its members."""
         age_s = self.age_s(interval_s)
-        return Group(self.group.by, Together.BALANCE, age_s, least=2, role=self.role)
+        return Group(self.group.tags, Together.BALANCE, age_s, least=2, role=self.role)
 
     def span(self, quantity: Quantity) -> tuple[float, float, str]:
         """Nothing bounds it."""
@@ -145,7 +156,7 @@ class GroupAggregateForm(GroupedForm):
     def made(self, quantity: Quantity, interval_s: float) -> Group:
         """What is taken of it."""
         age_s = self.age_s(interval_s)
-        return Group(self.group.by, Together(self.take), age_s, least=self.min_members)
+        return Group(self.group.tags, Together(self.take), age_s, least=self.min_members)
 
     def span(self, quantity: Quantity) -> tuple[float, float, str]:
         """The range, as wide as it is, or nothing bounds it."""

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hazardloop.alarms.alarm import Tier
-from hazardloop.alarms.group import Group
+from hazardloop.alarms.group import IN_SERVICE, Group
 from hazardloop.alarms.hours import LOCAL_TZ
 from hazardloop.alarms.kernels import calm_band
 from hazardloop.alarms.measure import Measure
@@ -75,11 +75,18 @@ class Gathering:
     """Their rows; the alarm belongs to the first, that of the point that was registered first."""
     signs: tuple[float, ...]
     """How each counts: 1, or -1."""
+    service: tuple[int, ...]
+    """Row of the point with which each one's device says whether it is in service; -1 = none."""
 
     @property
     def carrier(self) -> int:
         """Row of the point that its alarm belongs to."""
         return self.members[0]
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Of all points whose last words count."""
+        return (*self.members, *(row for row in self.service if row >= 0))
 
 
 NOTHING: Final = Profile((), (), (-math.inf, math.inf))
@@ -125,7 +132,7 @@ class RuleTable:
     carried: Mapping[int, tuple[Gathering, ...]]
     """By row of the point that their alarms belong to."""
     gathered: Mapping[int, tuple[Gathering, ...]]
-    """By row of every member."""
+    """By row of every member; of points that tell of service there are none to gather."""
     member_row: Rows
     """Those rows, ascending."""
     silent_row: Rows
@@ -265,6 +272,7 @@ def _gatherings(
     for row in rows[np.argsort(registry.point_id[rows], kind="stable")].tolist():
         for index, key, sign in made[int(profile[row])].groups:
             members.setdefault((index, key), []).append((row, sign))
+    serving = _service_rows(registry)
     carried: dict[int, tuple[Gathering, ...]] = {}
     gathered: dict[int, tuple[Gathering, ...]] = {}
     for (index, _), found in sorted(members.items()):
@@ -274,11 +282,20 @@ def _gatherings(
         watch = watch_of(
             table.rules[index], index, int(registry.grade[member_rows[0]]), 1.0, table.tz
         )
-        one = Gathering(condition.group, watch, member_rows, signs)
+        service = tuple(serving.get(int(registry.device_id[row]), -1) for row in member_rows)
+        one = Gathering(condition.group, watch, member_rows, signs, service)
         carried[one.carrier] = (*carried.get(one.carrier, ()), one)
         for row in member_rows:
             gathered[row] = (*gathered.get(row, ()), one)
+        gathered |= {row: gathered.get(row, ()) for row in service if row >= 0}
     return carried, gathered
+
+
+def _service_rows(registry: Registry) -> dict[int, int]:
+    """By device, the row of the point with which it says whether it is in service."""
+    telling = [n for n, each in enumerate(registry.measurands) if each.quantity == IN_SERVICE]
+    rows = np.flatnonzero(np.isin(registry.measurand, telling) & registry.registered)
+    return dict(zip(registry.device_id[rows].tolist(), rows.tolist(), strict=True))
 
 
 def _asked(
@@ -334,7 +351,7 @@ def _profile(
     )
     calm = calm_band([(watch, None) for watch in watches])
     groups = tuple(
-        (index, f"{facts.enterprise}|{facts.tags[condition.group.by]}", sign)
+        (index, condition.group.key(facts.enterprise, facts.tags), sign)
         for index in indices
         if isinstance(condition := rules[index].condition, Grouped)
         and (sign := condition.group.sign(facts.tags))
@@ -392,5 +409,5 @@ def _tags_asked(rules: Any) -> tuple[str, ...]:
         if (limits := limits_in(rule.condition)) is not None and limits.of is not None:
             asked.add(limits.of)
         if isinstance(rule.condition, Grouped):
-            asked |= {rule.condition.group.by, rule.condition.group.role} - {""}
+            asked |= {*rule.condition.group.by, rule.condition.group.role} - {""}
     return tuple(sorted(asked))

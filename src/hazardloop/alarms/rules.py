@@ -331,6 +331,7 @@ def _condition_said(condition: Condition) -> dict[str, Any]:
         return _condition_said(condition.threshold) | {"measure": kept, "unit": condition.unit}
     if isinstance(condition, Grouped):
         group = _plain(asdict(condition.group))
+        group["by"] = condition.group.by[0] if len(condition.group.by) == 1 else group["by"]
         kept = {name: each for name, each in group.items() if each not in (None, False, "")}
         return _condition_said(condition.threshold) | {"group": kept, "unit": condition.unit}
     said = {name: _plain(part) for name, part in asdict(condition).items()}

@@ -113,7 +113,7 @@ class Walk:
         if watch.measure is not None:
             stood = self._stood_measured(row, watch.measure, stood.at_us + 1, stood.late)
         elif (one := self.table.gathering(row, watch.rule)) is not None:
-            stood = gathered_moment(one, self.memory.held(one.members))
+            stood = gathered_moment(one, self.memory.held(one.rows))
         self._let_time_pass(row, watch, signal, now_us, stood)
 
     def _let_time_pass(
@@ -207,10 +207,12 @@ def gathered_moment(one: Gathering, held: Held) -> Moment:
     known = [held.get(row) for row in one.members]
     newest = max((each for each in known if each is not None), key=lambda each: each[0])
     at_us = newest[0]
+    off = np.array([row in held and not held[row][1] for row in one.service])
     age_s = np.array([[math.nan if each is None else (at_us - each[0]) / 1e6 for each in known]])
+    age_s[0, off] = math.nan  # who is switched off has nothing to say
     value = np.array([[math.nan if each is None else each[1] for each in known]])
     told = float(gathered(one.group, age_s, value, np.array(one.signs))[0])
-    worked = partial(gathered_said, one.group, age_s[0], value[0])
+    worked = partial(gathered_said, one.group, age_s[0], value[0], off)
     return Moment(at_us, told, newest[2], worked)
 
 

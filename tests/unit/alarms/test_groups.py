@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -14,7 +15,7 @@ from hazardloop.alarms.evaluation import Outcome, evaluate, merge, tick
 from hazardloop.alarms.group import Group, Together, gathered, gathered_said
 from hazardloop.alarms.memory import carry_over, new_memory
 from hazardloop.alarms.rule import Grouped, Rule, Threshold
-from hazardloop.alarms.rule_table import compile_rules, lay_over
+from hazardloop.alarms.rule_table import RuleTable, compile_rules, lay_over
 from hazardloop.alarms.rule_watches import US_PER_S
 from hazardloop.devices.readings import Quality
 from tests.unit.alarms.scalar_oracle import Oracle, OracleRule
@@ -36,16 +37,17 @@ TAGS = ({"zone": "a"}, {"zone": "b"}, {"zone": "a"})
 REGISTRY = registry(point(10 + row, tags=tags) for row, tags in enumerate(TAGS))
 MEMBERS = {0: (0, 2), 1: (1,)}
 """By row of the point that was registered first."""
-VOTES = Group("zone", Together.VOTES, 9.0, 10.0, math.inf)
+VOTES = Group(("zone",), Together.VOTES, 9.0, 10.0, math.inf)
 KINDS = (
     (VOTES, high(blue=1.0, red=2.0), "g.votes", 0, 0),
-    (Group("zone", Together.VOTES, 6.0, -math.inf, 1.0, absent_vote=True),
+    (Group(("zone",), Together.VOTES, 6.0, -math.inf, 1.0, absent_vote=True),
      high(yellow=1.0, red=2.0), "g.absent", 2, 1),
-    (Group("zone", Together.MEAN, 9.0, least=2), high(0.5, yellow=9.0, red=15.0), "g.mean", 0, 0),
-    (Group("zone", Together.SPREAD, 12.0), high(1.0, yellow=5.0), "g.spread", 3, 2),
-    (Group("zone", Together.SUM, 12.0), low(yellow=1.0), "g.sum", 0, 2),
-    (Group("zone", Together.MAX, 8.0), high(orange=20.0), "g.max", 1, 0),
-    (Group("zone", Together.MIN, 8.0), high(blue=9.0), "g.min", 0, 0),
+    (Group(("zone",), Together.MEAN, 9.0, least=2), high(0.5, yellow=9.0, red=15.0),
+     "g.mean", 0, 0),
+    (Group(("zone",), Together.SPREAD, 12.0), high(1.0, yellow=5.0), "g.spread", 3, 2),
+    (Group(("zone",), Together.SUM, 12.0), low(yellow=1.0), "g.sum", 0, 2),
+    (Group(("zone",), Together.MAX, 8.0), high(orange=20.0), "g.max", 1, 0),
+    (Group(("zone",), Together.MIN, 8.0), high(blue=9.0), "g.min", 0, 0),
 )  # fmt: skip
 
 
@@ -108,7 +110,7 @@ def test_a_group_is_gathered_as_a_plain_loop_gathers_it(
     words = [{nth: each for nth, each in enumerate(row) if each is not None} for row in rows]
     expected = [made(group, (0, 1, 2), each) for each in words]
     assert [None if math.isnan(each) else each for each in found] == expected
-    said = gathered_said(group, age_s[0], value[0])
+    said = gathered_said(group, age_s[0], value[0], np.zeros(3, np.bool_))
     assert json.loads(json.dumps(said, allow_nan=False)) == said
 
 
@@ -190,7 +192,7 @@ def test_following_the_registry_changes_nothing(
 
 
 def test_a_balance_is_what_goes_in_less_what_goes_out_of_all() -> None:
-    leak = Group("line", Together.BALANCE, 60.0, least=2, role="flow")
+    leak = Group(("line",), Together.BALANCE, 60.0, least=2, role="flow")
     tags = [{"line": "L1", "flow": way} for way in ("in", "out", "in", "by")]
     meters = registry(point(10 + row, tags=each) for row, each in enumerate(tags))
     table = compile_rules([rule_of(leak, high(1.0, yellow=5.0), "g.leak", 20, 0)], meters)
@@ -241,3 +243,86 @@ def test_who_has_another_tag_or_none_is_no_member(zone: dict[str, str]) -> None:
     table = compile_rules([rule_of(VOTES, high(red=2.0), "g.two")], two)
     outcome = evaluate(table, new_memory(table), readings([(0, 0, 12.0), (1, 0, 12.0)]))
     assert outcome.changes == ()
+
+
+@pytest.mark.parametrize(
+    ("by", "expected"),
+    [
+        pytest.param((), [(0, 1, 2)], id="all of the enterprise"),
+        pytest.param(("plant", "zone"), [(0, 2)], id="two tags"),
+    ],
+)
+def test_a_group_is_of_several_tags_or_of_an_enterprise(
+    by: tuple[str, ...], expected: list[tuple[int, ...]]
+) -> None:
+    tags = ({"plant": "1", "zone": "a"}, {"zone": "a"}, {"plant": "1", "zone": "a"})
+    three = registry(point(10 + row, tags=each) for row, each in enumerate(tags))
+    table = compile_rules([rule_of(Group(by, Together.VOTES, 9.0, 10.0, math.inf),
+                                   high(red=2.0), "g.two")], three)  # fmt: skip
+    assert [one.members for found in table.carried.values() for one in found] == expected
+
+
+PAIR = registry(
+    [
+        point(10, tags={"zone": "a"}),
+        point(11, tags={"zone": "a"}),
+        replace(point(12, "in_service", tags={"zone": "a"}), device_id=11, type="boolean"),
+    ]
+)
+"""Two members; the third point says whether the device of the second is in service."""
+
+
+def with_service() -> RuleTable:
+    both = Group(("zone",), Together.MIN, 1e9, least=2)
+    return compile_rules(
+        [rule_of(VOTES, high(red=2.0), "g.two"), rule_of(both, high(red=10.0), "g.both")], PAIR
+    )
+
+
+WORDS = st.lists(
+    st.tuples(st.integers(0, 2), st.sampled_from([0.0, 1.0, 12.0])), min_size=1, max_size=25
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(words=WORDS, sizes=cuts)
+def test_a_member_that_is_out_of_service_has_nothing_to_say(
+    words: list[tuple[int, float]], sizes: list[int]
+) -> None:
+    table = with_service()
+    memory, last, stands = new_memory(table), dict[int, float](), {"g.two": 0, "g.both": 0}
+    expected, said = [], [(row, float(second), v) for second, (row, v) in enumerate(words)]
+    at = {}
+    for row, second, value in said:
+        last[row], at[row] = value, second
+        if row == 2:
+            continue
+        heard = [r for r in (0, 1) if r in last and (r == 0 or last.get(2, 1.0))]
+        votes = sum(last[r] >= 10 and second - at[r] <= 9 for r in heard)
+        now = {"g.two": 4 * (votes >= 2)}
+        if not any(second - at[r] <= 9 for r in heard):
+            now = {}
+        if len(heard) == 2:
+            now["g.both"] = 4 * (min(last[0], last[1]) >= 10)
+        for name, tier in sorted(now.items()):
+            if tier != stands[name]:
+                expected.append((name, tier, second))
+                stands[name] = tier
+    changes = [
+        change
+        for part in cut([(row, second, 0, value, 0) for row, second, value in said], sizes)
+        for change in evaluate(
+            table, memory, readings([(row, second, value) for row, second, _, value, _ in part])
+        ).changes
+    ]
+    found = [(c.rule_id, int(c.tier), (c.changed_at_us - START_US) / S) for c in changes]
+    assert sorted(found) == sorted(expected)
+
+
+def test_an_alarm_says_how_many_were_out_of_service() -> None:
+    table = compile_rules([rule_of(VOTES, high(red=1.0), "g.one")], PAIR)
+    said_off = readings([(2, 0, 0.0), (1, 1, 12.0), (0, 2, 12.0)])
+    (raised,) = evaluate(table, new_memory(table), said_off).changes
+    assert raised.arithmetic is not None
+    said = raised.arithmetic
+    assert (said["out_of_service"], said["degraded"], said["values"]) == (1, True, [12.0, None])

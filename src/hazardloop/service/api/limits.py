@@ -101,7 +101,9 @@ class PointLimitOut(Out):
     latch: bool
     window: WindowOut | None = Field(description="Outside it the rule does not look.")
     scaled: ScaledOut | None
-    group: str | None = Field(description="The tag of the group whose words are compared.")
+    group: str | None = Field(
+        description="The tags that the members of a group share; `enterprise`: nothing more."
+    )
     over_s: float | None = Field(description="How far back is looked, in seconds.")
 
 
@@ -180,7 +182,7 @@ def _limit(one: PointLimit, versions: Mapping[str, int], unit: str) -> PointLimi
         latch=rule.latch,
         window=_window(rule),
         scaled=ScaledOut.model_validate(one.scaled) if one.scaled else None,
-        group=condition.group.by if isinstance(condition, Grouped) else None,
+        group=condition.group.shared if isinstance(condition, Grouped) else None,
         over_s=condition.measure.over_s if isinstance(condition, Derived) else None,
     )
 
