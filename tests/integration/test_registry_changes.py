@@ -170,3 +170,22 @@ def test_a_window_that_begins_while_the_worker_runs_has_its_past(
             return query(database, "SELECT value FROM alarm")
 
         assert eventually(raised, "an alarm for what was said before") == [(50,)]
+
+
+async def test_a_device_of_a_hazard_unit_has_the_code_of_it_as_a_tag(database: str) -> None:
+    worlds.register(database)
+    with psycopg.connect(database) as other:
+        other.execute('UPDATE device SET tags = \'{"zone": "A"}\'')
+        other.execute(
+            "INSERT INTO hazard_unit (enterprise_id, code, name)"
+            " SELECT enterprise_id, 'HU-7', '' FROM device LIMIT 1"
+        )
+        other.execute(
+            "UPDATE device d SET hazard_unit_id = u.hazard_unit_id FROM hazard_unit u"
+            " WHERE d.device_id = (SELECT min(device_id) FROM device)"
+        )
+    async with await connect(database, "test") as connection:
+        registry = await load_registry(connection, CATALOG)
+    tags = {point.device_id: point.tags for point in registry.points}
+    assert tags.pop(min(tags)) == {"zone": "A", "hazard_unit": "HU-7"}
+    assert all(each == {"zone": "A"} for each in tags.values())

@@ -35,9 +35,14 @@ THESE_GATEWAYS: Final = f"""{GATEWAYS}
         OR g.gateway_id IN (SELECT gateway_id FROM device WHERE device_id = ANY (%(devices)s))"""
 
 
-POINTS: Final = """
+TAGS: Final = """
+    CASE WHEN u.code IS NULL THEN d.tags
+         ELSE d.tags || jsonb_build_object('hazard_unit', u.code) END"""
+"""What rules may ask of the device `d`: its tags, and `hazard_unit`, the code of its unit `u`."""
+
+POINTS: Final = f"""
     SELECT p.point_id, p.quantity, p.unit, (extract(epoch FROM p.created_at) * 1e6)::bigint,
-           d.device_id, d.code, d.kind, d.tags::text, d.expected_interval_s,
+           d.device_id, d.code, d.kind, ({TAGS})::text, d.expected_interval_s,
            g.gateway_id, g.code, e.enterprise_id, e.code, coalesce(u.grade, 0), d.internal
       FROM point p
       JOIN device d USING (device_id)

@@ -10,6 +10,7 @@ from hazardloop.alarms.point_limits import PointLimit, limits_at
 from hazardloop.alarms.rule import Derived, Grouped, Rule
 from hazardloop.alarms.rule_watches import PointFacts
 from hazardloop.alarms.rules import rules_of_kind
+from hazardloop.devices import store as device_store
 from hazardloop.service.api import lookup
 from hazardloop.service.api.access import Conn, Here, require
 from hazardloop.service.api.device_kinds import Words
@@ -122,9 +123,10 @@ class PointLimits(Out):
     )
 
 
-POINT: Final = """
+POINT: Final = f"""
     SELECT p.point_id AS id, d.code || '.' || p.quantity AS code, p.quantity, p.unit, d.kind,
-           d.tags, d.expected_interval_s, e.code AS enterprise, coalesce(u.grade, 0) AS grade
+           {device_store.TAGS} AS tags, d.expected_interval_s, e.code AS enterprise,
+           coalesce(u.grade, 0) AS grade
       FROM point p JOIN device d USING (device_id)
            JOIN enterprise e ON e.enterprise_id = p.enterprise_id
            LEFT JOIN hazard_unit u ON u.hazard_unit_id = d.hazard_unit_id
