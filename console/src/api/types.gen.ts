@@ -476,6 +476,7 @@ export interface components {
             enterprise: components["schemas"]["Ref"];
             firmware: string | null;
             id: number;
+            internal: boolean;
             last_heard_at: string | null;
             mqtt_username: string;
             name: string;
@@ -493,6 +494,7 @@ export interface components {
             enterprise: components["schemas"]["Ref"];
             firmware: string | null;
             id: number;
+            internal: boolean;
             last_heard_at: string | null;
             mqtt: components["schemas"]["MqttLogin"];
             mqtt_username: string;
