@@ -166,10 +166,10 @@ async def load_case(conn: Connection, case_id: UUID) -> Case | None:
     return (await load_cases(conn, [case_id])).get(case_id)
 
 
-# Less than the server waits before it looks for rings: the worker, who holds alarms of many cases
-# in an order of its own, is never the one to be broken off.
-GIVE_WAY: Final = """
-    SELECT set_config('lock_timeout', '700ms', true) FROM disposal_case
+GIVE_WAY: Final = "SELECT set_config('lock_timeout', '700ms', true)"
+"""Less than the server waits before it looks for rings: the worker, who holds alarms of many cases
+in an order of its own, is never the one to be broken off."""
+MANY_GIVE_WAY: Final = f"""{GIVE_WAY} FROM disposal_case
      WHERE case_id = ANY (%(case_ids)s::uuid[]) OR lead_case_id = ANY (%(case_ids)s::uuid[])
     HAVING count(*) > 1"""
 HOLD: Final = """
@@ -185,7 +185,9 @@ async def hold_groups(conn: Connection, case_ids: Sequence[UUID]) -> Mapping[UUI
     """These cases and those handled under them, their alarms held until the transaction ends."""
     asked = {"case_ids": list(case_ids)}
     while True:
-        _, alarms, rows = await fetch_each(conn, (GIVE_WAY, asked), (HOLD, asked), (GROUPS, asked))
+        _, alarms, rows = await fetch_each(
+            conn, (MANY_GIVE_WAY, asked), (HOLD, asked), (GROUPS, asked)
+        )
         held = {one["alarm_id"] for one in alarms}
         if all(row["alarm_id"] in held for row in rows):  # none joined while we waited
             return {row["case_id"]: case_in(row) for row in rows}
