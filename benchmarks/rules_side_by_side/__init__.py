@@ -1,0 +1,1 @@
+"""Our rules beside a function flow in JavaScript and a formulation in SQL: same rules and data."""
