@@ -57,11 +57,25 @@ class Voice(Connection):
         self._codes = [code.encode() for code in district.quiet(enterprise)]
         self.quiet = 0
         """Quiet messages said."""
+        self._waiting: list[bytes] = []
+        """Packets behind `rest`: joined at once, as each by itself would copy all before it."""
 
     @property
     def confirmed(self) -> int:
         """How many the broker has confirmed."""
         return self.confirmed_bytes // PUBACK_BYTES
+
+    @property
+    def unsent(self) -> bool:
+        """Whether anything waits for the socket."""
+        return bool(self.rest or self._waiting)
+
+    def send(self, most: int = 0) -> None:
+        """Sends on, as far as the socket takes it."""
+        if not self.rest:
+            self.rest = b"".join(self._waiting)
+            self._waiting.clear()
+        super().send(most)
 
     def say_quiet(self, count: int, start_ms: int, step_ms: float) -> None:
         """The next quiet messages, each with a time of its own."""
@@ -74,7 +88,9 @@ class Voice(Connection):
         """One reading."""
         body = READING % (at_ms, self.at, code, value)
         packet_id = self.at % 65_535 + 1
-        self.rest += packets.publish(self._topic, body, qos=1, packet_id=packet_id, protocol=4)
+        self._waiting.append(
+            packets.publish(self._topic, body, qos=1, packet_id=packet_id, protocol=4)
+        )
         self.at += 1
 
 
@@ -86,7 +102,7 @@ def main(asked: dict[str, Any]) -> None:
     loud, raise_each_s = iter(district.loud()), asked["raise_each_s"]
     began, start_ms = time.monotonic(), time.time_ns() // 1_000_000
     raise_at, say_at, raised, speaking = began + raise_each_s, began, 0, True
-    while speaking or any(voice.under_way or voice.rest for voice in voices):
+    while speaking or any(voice.under_way or voice.unsent for voice in voices):
         now = time.monotonic()
         if speaking:
             for voice in voices:
@@ -109,12 +125,12 @@ def _exchange(voices: Sequence[Voice]) -> bool:
     sockets = {voice.socket: voice for voice in voices}
     readable, writable, _ = select.select(
         [*sockets, sys.stdin],
-        [voice.socket for voice in voices if voice.rest],
+        [voice.socket for voice in voices if voice.unsent],
         [],
         0.004,
     )
     for found in writable:
-        sockets[found].send(0)
+        sockets[found].send()
     for found in readable:
         if found in sockets:
             sockets[found].receive()

@@ -280,7 +280,7 @@ async def load(connection: Connection, points: int, days: int) -> None:
                 for at in steps[nth : nth + 360]
             ]
             body = b"".join(part[HEADER:-TRAILER] for part in parts)
-            await copy.write(parts[0][:HEADER] + body + parts[0][-TRAILER:])
+            await copy.write(b"".join((parts[0][:HEADER], body, parts[0][-TRAILER:])))
         if nth % 36_000 == 0:
             say(f"{nth / len(steps):.0%} loaded")
 

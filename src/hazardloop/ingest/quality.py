@@ -84,8 +84,16 @@ def expectations(
 
 def nothing_heard(points: int) -> Courses:
     """(points,) no point has said anything."""
-    value, second, third = np.full((3, points), np.nan)
-    return Courses(np.full(points, -np.inf), value, second, third, np.full(points, np.inf))
+    nothing = (-np.inf, np.nan, np.nan, np.nan, np.inf)
+    return side_by_side([np.full(points, each) for each in nothing])
+
+
+def side_by_side(columns: Sequence[Floats]) -> Courses:
+    """Courses of these columns, of which each point's five numbers lie together in memory.
+
+    Among half a million points each of them would else have to be fetched by itself.
+    """
+    return Courses(*np.stack(columns, axis=1).T)
 
 
 def flag(readings: Readings, expected: Expectations, courses: Courses) -> None:
@@ -150,9 +158,9 @@ def with_room(courses: Courses, points: int) -> Courses:
     return roomy
 
 
-def of_rows(courses: Courses, rows: Rows) -> Courses:
+def of_rows(courses: Courses, rows: Rows | slice) -> Courses:
     """A copy of the courses of these rows, in this order."""
-    return Courses(*(getattr(courses, each.name)[rows] for each in fields(Courses)))
+    return side_by_side([getattr(courses, each.name)[rows] for each in fields(Courses)])
 
 
 def _by_point(row: npt.NDArray[np.int32], judged: Places) -> tuple[Places, Places]:

@@ -26,7 +26,7 @@ from hazardloop.alarms.withholding import StandingHold
 from hazardloop.devices.catalog import Catalog
 from hazardloop.devices.drafting import build_registry
 from hazardloop.devices.registry import GatewayRecord, Measurand, PointRecord, Registry
-from hazardloop.ingest.quality import Courses
+from hazardloop.ingest.quality import Courses, side_by_side
 from hazardloop.service.database import migration_texts
 from hazardloop.service.errors import SnapshotUnusable
 from hazardloop.service.known import Known, Still, known_of
@@ -222,7 +222,7 @@ def _point(
 
 def _known(head: _Head, frames: Iterator[bytes], table: RuleTable) -> Known:
     columns = {name: _column(frames, kind) for name, kind in KNOWN_COLUMNS.items()}
-    courses = Courses(*(_column(frames, "<f8") for _ in COURSE_COLUMNS))
+    courses = side_by_side([_column(frames, "<f8") for _ in COURSE_COLUMNS])
     rings = empty_rings(table.ringed_row, table.ringed_room, len(table.point_id))
     lay_all(rings, Lately(*(_column(frames, kind) for kind in LATELY_COLUMNS.values())))
     cells = _list(frames, head.cells, list[CellRow])
