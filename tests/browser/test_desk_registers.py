@@ -200,3 +200,114 @@ def test_a_flood_shows_groups_its_alarms_and_is_in_the_performance(visit: Any, t
     expect(page.get_by_text("公式： 本期按数据时间发生的报警")).to_be_visible()
     page.get_by_role("button", name="EN", exact=True).click()
     expect(page.get_by_text("Formula: Alarms raised in")).to_be_visible()
+
+
+def ammonia_store(town: Town, code: str) -> int:
+    """Id of a new hazard unit of grade 4 that holds ammonia by design: S = 4.8, R = 9.6."""
+    ammonia = {"name": "液氨", "substance": "ammonia", "design_t": 48}
+    with town.client("supervisor") as client:
+        unit = {"enterprise": "E1", "code": code, "name": "液氨罐区", "grade": 4}
+        identity = int(client.post("/hazard-units", json=unit).raise_for_status().json()["id"])
+        held = {"revision": 0, "people": 10, "substances": [ammonia]}
+        client.put(f"/hazard-units/{identity}/substances", json=held).raise_for_status()
+    return identity
+
+
+def test_a_unit_shows_its_grades_and_says_whether_a_truck_may_unload(
+    visit: Any, town: Town
+) -> None:
+    identity = ammonia_store(town, "HU-A")
+    page = visit().enter("supervisor")
+    show(page, "危险源级别与风险")
+    line = page.locator("[data-unit=HU-A]")
+    expect(line).to_contain_text("四级")
+    expect(line).to_contain_text("9.6")
+    expect(line).to_contain_text("蓝 · 低风险")
+    line.get_by_role("button").click()
+    expect(page).to_have_url(re.compile(f"item={identity}"))
+    panel = page.get_by_role("complementary", name="危险源单元")
+    expect(panel).to_contain_text("R = 1 × (2 × 48/10) = 9.6")
+    form = panel.get_by_role("form", name="卸车推演")
+    form.get_by_label("增加").fill("5")
+    form.get_by_role("button", name="可以吗？").click()
+    answer = panel.get_by_test_id("what-if")
+    expect(answer).to_contain_text("不可以")
+    expect(answer).to_contain_text("超过备案级别：R 10.6（限 10）")
+    form.get_by_label("增加").fill("-5")
+    form.get_by_role("button", name="可以吗？").click()
+    expect(answer).to_contain_text("R = 8.6")
+
+
+PLAN = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 600 400">
+<g fill="none" stroke="#7b8794" stroke-width="2"><rect x="10" y="10" width="580" height="380"/>
+<circle cx="150" cy="130" r="60"/><circle cx="320" cy="130" r="60"/>
+<path d="M10 260H590M420 260V390"/></g>
+<g fill="#52606d" font-size="18" text-anchor="middle"><text x="150" y="220">1号罐区</text>
+<text x="320" y="220">2号罐区</text><text x="210" y="335">装卸台</text>
+<text x="505" y="335">仓储</text></g></svg>"""
+
+
+def drawn_plan(town: Town, name: str, **places: tuple[float, float]) -> None:
+    """A plan of E1: its first devices in a row, those named (`GD_1`) where they are said."""
+    with town.client("supervisor") as client:
+        body = {"enterprise": "E1", "name": name, "drawing": PLAN}
+        plan = client.post("/plans", json=body).raise_for_status().json()["id"]
+        devices = client.get(f"/plans/{plan}/devices").raise_for_status().json()
+        for nth, one in enumerate(devices[:20]):
+            x, y = places.get(one["code"].replace("-", "_"), (40 + nth * 27, 280))
+            spot = {"x": x, "y": y}
+            client.put(f"/plans/{plan}/devices/{one['id']}", json=spot).raise_for_status()
+
+
+def test_a_plan_is_uploaded_devices_are_placed_and_a_mark_opens_its_alarm(
+    visit: Any, town: Town
+) -> None:
+    device = town.device("GD")
+    town.read({f"{device}.lel": 60})
+    case_of(town, device)
+    page = visit().enter("supervisor")
+    show(page, "一张图")
+    expect(page.get_by_test_id("empty")).to_contain_text("还没有平面图")
+    page.get_by_role("button", name="新增平面图").first.click()
+    form = page.get_by_role("form", name="新增平面图")
+    form.get_by_label("企业").select_option("E1")
+    form.get_by_label("名称").fill("厂区")
+
+    def send(drawing: str) -> None:
+        file = {"name": "a.svg", "mimeType": "image/svg+xml", "buffer": drawing.encode()}
+        form.get_by_label("图纸文件").set_input_files(file)  # type: ignore[arg-type]
+        form.get_by_role("button", name="新增平面图").click()
+
+    send(PLAN.replace("<g ", "<script>alert(1)</script><g ", 1))
+    expect(form.get_by_role("alert")).to_contain_text("script")
+    send(PLAN)
+    listed = page.get_by_role("region", name="图上报警")
+    expect(listed).to_contain_text(f"{device}.lel")
+    expect(listed.locator("li").filter(has_text=device)).to_contain_text("未定位")
+
+    page.get_by_role("button", name="编辑位置").click()
+    places = page.get_by_role("form", name="编辑位置")
+    places.get_by_label("设备").select_option(label=device)
+    places.get_by_label("x").fill("150")
+    places.get_by_label("y").fill("130")
+    places.get_by_role("button", name="放置").click()
+    handle = page.locator(".plan-mover")
+    expect(handle).to_be_visible()
+    box = handle.bounding_box()
+    assert box
+    (x, y) = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 60, y + 40, steps=4)
+    page.mouse.up()
+
+    def moved() -> bool:
+        ((at_x, at_y),) = town.ask("SELECT x, y FROM plan_anchor")
+        return bool(at_x > 151 and at_y > 131)
+
+    eventually(moved, "the device stands where it was dragged to")
+    page.get_by_role("button", name="编辑位置").click()
+    mark = page.locator(".plan").get_by_role("button", name=re.compile(f"橙·较大 {device}"))
+    mark.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("complementary", name="报警详情")).to_contain_text(device)

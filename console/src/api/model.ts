@@ -124,6 +124,16 @@ export type Device = Schemas["Device"];
 export type PointLimits = Schemas["PointLimits"];
 export type LatestReading = Schemas["LatestReading"];
 
+export type Plan = Schemas["Plan"];
+export type PlacedDevice = Schemas["PlacedDevice"];
+export type HazardUnit = Schemas["HazardUnit"];
+export type LevelPart = Schemas["LevelPart"];
+export type NotedLevel = Schemas["NotedOut"];
+export type Risk = Schemas["RiskOut"];
+export type RiskChange = Schemas["RiskChange"];
+export type UnitLevel = Schemas["UnitLevelOut"];
+export type WhatIf = Schemas["WhatIfOut"];
+
 export type Handling = Schemas["HandlingOut"];
 export type Response = Schemas["ResponseOut"];
 export type Connectivity = Schemas["ConnectivityOut"];

@@ -4,6 +4,7 @@ import type {
   AlarmLine, AlarmSystem, Anchor, CaseBrief, Contact, CurrentShift, DeadLetter, Device, Drill, Enterprise, Gateway, GatewaySecret,
   Connectivity, Handling, Hazard, HazardBrief, Hold, LatestReading, LedgerLine, LogLine, Members, Notice, Page, PointLimits, Report, ReportWithContents,
   Response, Sheet, Shift, StandIn, Statement,
+  HazardUnit, NotedLevel, PlacedDevice, Plan, Risk, RiskChange, UnitLevel, WhatIf,
 } from "./model.ts";
 
 export interface Paged { limit?: number; cursor?: string }
@@ -76,6 +77,26 @@ export const addDevice = (body: object) => ask<Device>("POST", "/devices", { bod
 export const changeDevice = (one: number, body: object) => ask<Device>("PATCH", `/devices/${id(one)}`, { body });
 export const pointLimits = (point: number) => ask<PointLimits>("GET", `/points/${id(point)}/limits`);
 export const latest = (query: Paged & { device: string }) => list<LatestReading>("/readings/latest", query);
+
+export const plans = () => ask<Plan[]>("GET", "/plans");
+/** Another address for every drawing, so that a browser never shows the one before. */
+export const drawingOf = (plan: Plan) => address(`/plans/${id(plan.id)}/drawing`, { revision: plan.revision });
+export const planDevices = (plan: number) => ask<PlacedDevice[]>("GET", `/plans/${id(plan)}/devices`);
+export const addPlan = (plan: { enterprise: string; name: string; drawing: string }) => ask<Plan>("POST", "/plans", { body: plan });
+export const redraw = (plan: number, change: { revision: number; drawing: string }) => ask<Plan>("PUT", `/plans/${id(plan)}`, { body: change });
+/** Null takes the device off the plan. */
+export const placeDevice = (plan: number, device: number, spot: { x: number; y: number } | null) =>
+  ask<unknown>("PUT", `/plans/${id(plan)}/devices/${id(device)}`, { body: spot ?? { x: null, y: null } });
+
+export const hazardUnits = (query: Paged) => list<HazardUnit>("/hazard-units", query);
+export const unitLevel = (unit: number) => ask<UnitLevel>("GET", `/hazard-units/${id(unit)}/level`);
+export const levelHistory = (unit: number) =>
+  ask<NotedLevel[]>("GET", `/hazard-units/${id(unit)}/level-history`, { query: { limit: 50 } });
+/** May so much come in? Nothing is changed by asking. */
+export const whatIf = (unit: number, change: { name: string; add_t: number; device?: string }) =>
+  ask<WhatIf>("POST", `/hazard-units/${id(unit)}/what-if`, { body: { changes: [change] } });
+export const risks = () => ask<Risk[]>("GET", "/risks");
+export const riskHistory = (subject: string) => ask<RiskChange[]>("GET", "/risk-history", { query: { subject, limit: 50 } });
 
 export interface FigureQuery { from: string; to: string; group_by?: string }
 const figure = <Answer>(name: string, query: object) => ask<Answer>("GET", `/kpi/${name}`, { query: query as Query });

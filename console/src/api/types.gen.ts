@@ -204,6 +204,8 @@ export interface components {
             revision: number;
             stage: string;
         };
+        /** @enum {string} */
+        Cause: "grade" | "alarm" | "blind" | "part";
         ChannelOut: {
             id: number;
             kind: string;
@@ -277,6 +279,12 @@ export interface components {
             tiers: {
                 [key: string]: components["schemas"]["TierCounts"];
             };
+        };
+        CrossingOut: {
+            at: number | null;
+            limit: components["schemas"]["Limit"];
+            subject: string;
+            would_be: number | null;
         };
         CurrentOut: {
             duty_supervisor: components["schemas"]["StandsOut"] | null;
@@ -613,6 +621,15 @@ export interface components {
             } | null;
             title: string;
         };
+        HazardUnit: {
+            code: string;
+            created_at: string;
+            enterprise: components["schemas"]["Ref"];
+            grade: number | null;
+            id: number;
+            live: components["schemas"]["LiveLevel"] | null;
+            name: string;
+        };
         HoldBrief: {
             by: string;
             id: number;
@@ -652,6 +669,8 @@ export interface components {
         };
         /** @enum {string} */
         Kind: "daily" | "weekly" | "monthly";
+        /** @enum {string} */
+        Known: "measured" | "stale" | "full" | "design";
         LatestReading: {
             device: string;
             enterprise: string;
@@ -683,6 +702,16 @@ export interface components {
             subject_id: string;
             taken_at: string;
         };
+        LevelPart: {
+            alpha: number;
+            arithmetic: string[];
+            grade: number | null;
+            next_at: number | null;
+            r: number;
+            s: number;
+        };
+        /** @enum {string} */
+        Limit: "grade" | "threshold" | "design_quantity" | "tank" | "not_read";
         LimitOut: {
             direction: string;
             limit: number;
@@ -696,6 +725,12 @@ export interface components {
             text: string;
             written_at: string;
             written_by: string;
+        };
+        LiveLevel: {
+            grade: number | null;
+            noted_at: string;
+            r: number;
+            s: number;
         };
         Me: {
             display_name: string;
@@ -736,6 +771,22 @@ export interface components {
             };
             username: string;
         };
+        NotedOut: {
+            alpha: number;
+            grade: number | null;
+            noted_at: string;
+            quantities: {
+                [key: string]: [
+                    number,
+                    components["schemas"]["Known"]
+                ];
+            };
+            r: number;
+            reason: string;
+            s: number;
+            was_grade: number | null;
+            was_r: number | null;
+        };
         NoticeOut: {
             alarm_id: string | null;
             case_id: string | null;
@@ -760,6 +811,32 @@ export interface components {
             granted_at: string;
             granted_by: string;
             reason: string;
+        };
+        PlacedDevice: {
+            code: string;
+            id: number;
+            kind: string;
+            name: string;
+            online: boolean;
+            x: number | null;
+            y: number | null;
+        };
+        Plan: {
+            box: [
+                number,
+                number,
+                number,
+                number
+            ];
+            changed_at: string;
+            changed_by: string;
+            enterprise: components["schemas"]["Ref"];
+            id: number;
+            /** @default [] */
+            left_out: string[];
+            name: string;
+            placed: number;
+            revision: number;
         };
         PlausibleOut: {
             at_rest: number | null;
@@ -954,6 +1031,27 @@ export interface components {
             tier: string | null;
             version: number | null;
         };
+        RiskChange: {
+            at: string;
+            causes: components["schemas"]["Cause"][];
+            /** @enum {string} */
+            colour: "blue" | "yellow" | "orange" | "red";
+            warning: ("blue" | "yellow" | "orange" | "red") | null;
+            was: ("blue" | "yellow" | "orange" | "red") | null;
+        };
+        RiskOut: {
+            causes: components["schemas"]["Cause"][];
+            /** @enum {string} */
+            colour: "blue" | "yellow" | "orange" | "red";
+            enterprise: string | null;
+            /** @enum {string} */
+            level: "unit" | "enterprise" | "area";
+            name: string;
+            since: string | null;
+            subject: string;
+            warning: ("blue" | "yellow" | "orange" | "red") | null;
+            was: ("blue" | "yellow" | "orange" | "red") | null;
+        };
         RuleOut: {
             guidance: components["schemas"]["Words"];
             id: string;
@@ -1085,10 +1183,46 @@ export interface components {
             revision: number;
             taken_at: string;
         };
+        SubstanceOut: {
+            beta: number;
+            class: string | null;
+            design_t: number;
+            known: components["schemas"]["Known"];
+            live_t: number;
+            name: string;
+            substance: string | null;
+            tanks: components["schemas"]["TankOut"][];
+            threshold_t: number;
+        };
+        TankOut: {
+            celsius: number | null;
+            density_at_cel: number;
+            density_t_m3: number;
+            device: string;
+            expansion_per_k: number;
+            full_t: number;
+            known: components["schemas"]["Known"];
+            level_m: number | null;
+            mass_t: number;
+            read_at: string | null;
+            strapping: [
+                number,
+                number
+            ][];
+        };
         TierCounts: {
             open: number;
             overdue: number;
             unacked: number;
+        };
+        UnitLevelOut: {
+            at: string;
+            design: components["schemas"]["LevelPart"];
+            hazard_unit: components["schemas"]["Ref"];
+            live: components["schemas"]["LevelPart"];
+            people: number | null;
+            registered_grade: number | null;
+            substances: components["schemas"]["SubstanceOut"][];
         };
         UnitRefOut: {
             enterprise: string;
@@ -1101,6 +1235,12 @@ export interface components {
         };
         /** @enum {string} */
         Verdict: "real" | "false_alarm" | "test" | "maintenance" | "unknown";
+        WhatIfOut: {
+            after: components["schemas"]["LevelPart"];
+            allowed: boolean;
+            before: components["schemas"]["LevelPart"];
+            crossings: components["schemas"]["CrossingOut"][];
+        };
         WindowOut: {
             closes: string;
             days: number[];

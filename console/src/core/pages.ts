@@ -7,7 +7,7 @@ import type { Me, Role } from "../api/model.ts";
 export type PageId =
   | "alarms" | "tasks" | "sent" | "history" | "mine" | "review" | "holds" | "handover" | "cases" | "hazards" | "drills"
   | "journal" | "performance" | "reports" | "figures" | "notices" | "contacts" | "registry" | "intake" | "ledger"
-  | "wall";
+  | "wall" | "levels" | "plan";
 export type MenuGroup = "watch" | "work" | "figures" | "system";
 
 export interface Screen {
@@ -39,6 +39,7 @@ export const SCREENS: readonly Screen[] = [
   { id: "alarms", group: "watch", key: "a", needs: "alarms.read", load: () => import("../pages/alarms/AlarmsPage.vue") },
   { id: "holds", group: "watch", key: "s", needs: "alarms.read", load: () => import("../pages/holds/HoldsPage.vue") },
   { id: "handover", group: "watch", key: "h", needs: "shifts.read", load: () => import("../pages/handover/HandoverPage.vue") },
+  { id: "plan", group: "watch", key: "m", needs: "registry.read", load: () => import("../pages/plan/PlanPage.vue") },
   {
     id: "wall", group: "watch", key: "w", needs: "figures.read", bare: true,
     roles: ["admin", "supervisor", "operator", "authority", "auditor", "tester"], load: () => import("../pages/wall/WallPage.vue"),
@@ -50,6 +51,7 @@ export const SCREENS: readonly Screen[] = [
   { id: "cases", group: "work", key: "c", needs: "cases.read", load: () => import("../pages/cases/CasesPage.vue") },
   { id: "journal", group: "work", key: "j", needs: "alarms.read", load: () => import("../pages/journal/JournalPage.vue") },
   { id: "hazards", group: "work", needs: "hazards.read", load: () => import("../pages/hazards/HazardsPage.vue") },
+  { id: "levels", group: "work", key: "l", needs: "registry.read", load: () => import("../pages/levels/LevelsPage.vue") },
   { id: "drills", group: "work", needs: "drills.read", load: () => import("../pages/drills/DrillsPage.vue") },
   { id: "figures", group: "figures", key: "k", needs: "figures.read", load: () => import("../pages/figures/FiguresPage.vue") },
   {

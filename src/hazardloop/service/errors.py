@@ -51,3 +51,7 @@ class BrokerAbsent(ServiceError):
 
 class SnapshotUnusable(ServiceError):
     """There is no snapshot that a worker could start from; the message says why."""
+
+
+class PlanRefused(Exception):
+    """A drawing of a plan is none, or could do more than be looked at."""

@@ -238,3 +238,53 @@ async def test_filters_take_ids_and_codes(api: World) -> None:
     assert await codes("/device-kinds", "limit=2") == ["ammonia_detector", "anemometer"]
     assert (await client.get("/device-kinds/tank")).json()["code"] == "tank"
     assert (await client.get("/device-kinds/teapot")).status_code == 404
+
+
+SVG = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 60 40"><style/><path d="M0 0L5 5"/></svg>'
+)
+
+
+async def test_a_plan_is_drawn_clean_and_devices_are_placed_on_it(api: World) -> None:
+    admin, own, other = [await api.client(name) for name in ("admin", "ent1", "ent2")]
+    wanted = {"enterprise": "E1", "name": "厂区", "drawing": SVG}
+    plan = (await admin.post("/plans", json=wanted)).raise_for_status().json()
+    assert (plan["box"], plan["left_out"], plan["placed"]) == ([0, 0, 60, 40], ["style"], 0)
+    path = f"/plans/{plan['id']}"
+    drawn = await own.get(f"{path}/drawing")
+    assert drawn.headers["content-type"] == "image/svg+xml"
+    assert "sandbox" in drawn.headers["content-security-policy"]
+    assert "style" not in drawn.text
+    again = await own.get(f"{path}/drawing", headers={"If-None-Match": drawn.headers["etag"]})
+    assert again.status_code == 304
+
+    assert (await admin.put(f"{path}/devices/1", json={"x": 12.5, "y": 8})).status_code == 204
+    devices = (await own.get(f"{path}/devices")).json()
+    assert [(one["code"], one["x"], one["y"]) for one in devices] == [
+        ("GD-1", 12.5, 8),
+        ("TK-1", None, None),
+    ]
+    assert (await own.get("/plans")).json()[0]["placed"] == 1
+    assert (await own.put(f"{path}/devices/1", json={"x": 1, "y": 1})).status_code == 403
+    assert (await other.get("/plans")).json() == []
+    for hidden in (f"{path}/drawing", f"{path}/devices"):
+        assert (await other.get(hidden)).status_code == 404
+    # a device of another enterprise, half a place, a drawing that could act, a name twice
+    assert (await admin.put(f"{path}/devices/3", json={"x": 1, "y": 1})).status_code == 404
+    assert (await admin.put(f"{path}/devices/1", json={"x": 1, "y": None})).status_code == 422
+    poisoned = wanted | {"name": "二", "drawing": SVG.replace("<style/>", "<script/>")}
+    refused = await admin.post("/plans", json=poisoned)
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid")
+    assert "script" in refused.json()["detail"]
+    assert (await admin.post("/plans", json=wanted)).json()["code"] == "exists"
+
+    anew = {"revision": 1, "drawing": SVG.replace("60 40", "90 40")}
+    assert (await admin.put(path, json=anew)).json()["box"] == [0, 0, 90, 40]
+    assert (await admin.put(path, json=anew)).json()["code"] == "overtaken"
+    taken_off = {"x": None, "y": None}
+    assert (await admin.put(f"{path}/devices/1", json=taken_off)).status_code == 204
+    cursor = await api.conn.execute(
+        "SELECT action, actor, enterprise_id FROM ledger WHERE subject = 'plan' ORDER BY entry_id"
+    )
+    acts = ("drawn", "placed", "redrawn", "taken_off")
+    assert await cursor.fetchall() == [(act, "admin", 1) for act in acts]

@@ -22,9 +22,19 @@ EXAMPLE: Final[dict[str, Any]] = {
     "grade": 1,
     "enterprise": {"id": 3, "code": "E003", "name": "示范化工有限公司"},
     "created_at": "2026-11-22T01:02:03.123Z",
+    "live": {"grade": 2, "s": 9.6, "r": 57.6, "noted_at": "2026-11-22T01:00:00.000Z"},
 }
 UnitRef = Annotated[str, Path(description="Id, code or ENTERPRISE:code.", examples=["HU-2"])]
 Grade = Annotated[int, Field(ge=1, le=4, description="By GB 18218: 1 is the worst of four.")]
+
+
+class LiveLevel(Out):
+    """How the level by what is there was noted last."""
+
+    grade: int | None = Field(description="Null: no major hazard.")
+    s: float
+    r: float
+    noted_at: Instant
 
 
 class HazardUnit(Out):
@@ -37,6 +47,7 @@ class HazardUnit(Out):
     grade: int | None
     enterprise: Ref
     created_at: Instant
+    live: LiveLevel | None = Field(description="Null: nobody has said what it holds.")
 
 
 class HazardUnitIn(Body):
@@ -63,7 +74,10 @@ class HazardUnitChange(Body):
 
 SELECT: Final = """
     SELECT x.hazard_unit_id AS id, x.code, x.name, x.grade, x.created_at,
-           jsonb_build_object('id', e.enterprise_id, 'code', e.code, 'name', e.name) AS enterprise
+           jsonb_build_object('id', e.enterprise_id, 'code', e.code, 'name', e.name) AS enterprise,
+           (SELECT jsonb_build_object('grade', l.grade, 's', l.s, 'r', l.r, 'noted_at', l.noted_at)
+              FROM unit_level l WHERE l.hazard_unit_id = x.hazard_unit_id
+             ORDER BY l.noted_at DESC LIMIT 1) AS live
       FROM hazard_unit x JOIN enterprise e USING (enterprise_id)"""
 LIST: Final = f"""{SELECT}
      WHERE {lookup.matches("enterprise", "enterprise")}

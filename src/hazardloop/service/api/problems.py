@@ -34,6 +34,7 @@ from hazardloop.service.errors import (
     EvidenceDamaged,
     FileKindRefused,
     FileTooLarge,
+    PlanRefused,
 )
 
 CODES: Final[Mapping[str, tuple[int, str]]] = {
@@ -174,6 +175,7 @@ EXCEPTIONS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     EvidenceAbsent: lambda error: Problem("damaged", str(error)),
     EvidenceDamaged: lambda error: Problem("damaged", str(error)),
     EvidenceAway: lambda error: Problem("unavailable", str(error), headers={"Retry-After": "5"}),
+    PlanRefused: lambda error: Problem("invalid", f"drawing: {error}"),
     FileTooLarge: lambda error: Problem("too_large", str(error)),
     psycopg.OperationalError: _unavailable,
     psycopg_pool.PoolTimeout: _unavailable,
