@@ -61,11 +61,15 @@ def heartbeat(port: int) -> float:
 
 
 @pytest.mark.parametrize("broker", ["mosquitto", "nats"], indirect=True)
-def test_canaries_travel_the_whole_path_and_are_nobodys_alarm(
+def test_canaries_travel_the_whole_path_are_announced_and_are_nobodys_alarm(
     database: str, broker: Broker, home: Path, free_port: int
 ) -> None:
     worlds.register(database)
-    with service(database, broker, home, free_port, "worker", "clerk", "api", **QUICK):
+    with (
+        gateway_at(broker, "listener") as listener,
+        service(database, broker, home, free_port, "worker", "clerk", "api", **QUICK),
+    ):
+        listener.listen("hl/v1/PLATFORM/alarm")
         eventually(lambda: query(database, WENT_ALL_THE_WAY)[0][0] >= 3, "three were shown")
         ((arrived_at, first),) = eventually(
             lambda: query(database, ARRIVED + " WHERE arrived_at IS NOT NULL"), "one arrived"
@@ -77,6 +81,11 @@ def test_canaries_travel_the_whole_path_and_are_nobodys_alarm(
         seen = "SELECT DISTINCT alarm_id FROM live_change"
         shown = "SELECT alarm_id FROM canary_alarm"
         assert not query(database, f"{seen} EXCEPT {shown}")
+        eventually(lambda: len(listener.heard) >= 4, "two were heard to come and go")
+        told = [(body["change"], body["version"]) for _, body in listener.heard[:4]]
+        assert told == [("raised", 1), ("cleared", 2)] * 2
+        assert {body["device"] for _, body in listener.heard} == {"CANARY"}
+        assert listener.heard[0][1]["recorded"] is True
     assert "Traceback" not in "".join(file.read_text() for file in home.glob("*.log"))
 
 
@@ -109,19 +118,6 @@ def test_of_several_clerks_one_watches_and_another_takes_over(
         eventually(lambda: (query(database, ARRIVED)[0][1] or 0.0) > before, "canaries go on")
         sent = query(database, "SELECT count(*), count(DISTINCT raised_at) FROM canary_alarm")
         assert sent[0][0] == sent[0][1]
-
-
-def test_a_canary_is_announced_like_any_alarm_to_whoever_may_read_it(
-    database: str, broker: Broker, home: Path, free_port: int
-) -> None:
-    with gateway_at(broker, "listener") as listener:
-        listener.listen("hl/v1/PLATFORM/alarm")
-        with service(database, broker, home, free_port, "worker", "clerk", **QUICK):
-            eventually(lambda: len(listener.heard) >= 4, "two came and went")
-        told = [(body["change"], body["version"]) for _, body in listener.heard[:4]]
-        assert told == [("raised", 1), ("cleared", 2)] * 2
-        assert {body["device"] for _, body in listener.heard} == {"CANARY"}
-        assert listener.heard[0][1]["recorded"] is True
 
 
 # On duty are ON-1 with two channels and ON-2 of the shift; OFF stands at no watch.
@@ -284,18 +280,16 @@ def heard_by_systemd(address: str) -> Iterator[list[str]]:
             listening.join()
 
 
-@pytest.mark.parametrize("dead", ["clerk", "api"])
 def test_the_watchdog_shouts_by_itself_when_the_service_cannot(
-    dead: str, database: str, tmp_path: Path, home: Path, free_port: int
+    database: str, tmp_path: Path, home: Path, free_port: int
 ) -> None:
     folder, apart, notify = tmp_path / "broker", tmp_path / "apart", f"{tmp_path}/notify"
     folder.mkdir()
-    others = [role for role in ("worker", "clerk", "api") if role != dead]
     with ExitStack() as stack:
         broker = stack.enter_context(mosquitto(folder))
         receiver = stack.enter_context(http_receiver())
         heard = stack.enter_context(heard_by_systemd(notify))
-        stack.enter_context(service(database, broker, home, free_port, *others, **QUICK))
+        stack.enter_context(service(database, broker, home, free_port, "worker", **QUICK))
 
         def news() -> list[str]:
             return [json.loads(one.body)["watchdog"] for one in receiver.at("/guard")]
@@ -303,19 +297,26 @@ def test_the_watchdog_shouts_by_itself_when_the_service_cannot(
         def well() -> bool:
             return asked_once(apart, free_port)[0] == 0
 
-        with service(database, broker, home, free_port, dead, **QUICK) as roles:
-            eventually(well, "canaries arrive")
-            stack.enter_context(watchdog(apart, free_port, f"{receiver.url}/guard", notify))
-            eventually(lambda: any("WATCHDOG=1" in said for said in heard), "it lives")
-            assert heard[0] == "READY=1"
-            assert news() == []
-            roles[dead].kill()
-        eventually(news, "it shouts")
-        code, said = asked_once(apart, free_port)
-        assert code == 1
-        assert ("does not answer" if dead == "api" else "s ago") in said
-        with service(database, broker, home, free_port, dead, **QUICK):
+        def shouts_over(nth: int, role: Popen[bytes], says: str) -> None:
+            role.kill()
+            eventually(lambda: len(news()) > nth, "it shouts")
+            code, said = asked_once(apart, free_port)
+            assert code == 1
+            assert says in said
+
+        with service(database, broker, home, free_port, "api", **QUICK) as alive:
+            with service(database, broker, home, free_port, "clerk", **QUICK) as roles:
+                eventually(well, "canaries arrive")
+                stack.enter_context(watchdog(apart, free_port, f"{receiver.url}/guard", notify))
+                eventually(lambda: any("WATCHDOG=1" in said for said in heard), "it lives")
+                assert heard[0] == "READY=1"
+                assert news() == []
+                shouts_over(0, roles["clerk"], "s ago")
+            stack.enter_context(service(database, broker, home, free_port, "clerk", **QUICK))
             eventually(lambda: len(news()) > 1, "the all-clear")
+            shouts_over(2, alive["api"], "does not answer")
+        with service(database, broker, home, free_port, "api", **QUICK):
+            eventually(lambda: len(news()) > 3, "the all-clear")
             eventually(well, "canaries arrive again")
-        assert news() == ["broken", "over"]
+        assert news() == ["broken", "over"] * 2
     assert "STOPPING=1" in heard
