@@ -57,6 +57,8 @@ USED = (
     "RiskChange",
     "RiskOut",
     "SheetOut",
+    "SimulationList",
+    "SimulationReport",
     "SnapshotOut",
     "StandIn",
     "StatementOut",

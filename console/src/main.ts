@@ -3,5 +3,4 @@ import { createApp } from "vue";
 import App from "./App.vue";
 import { i18n, startLanguage } from "./core/i18n.ts";
 
-startLanguage();
-createApp(App).use(i18n).mount("#app");
+void startLanguage().then(() => createApp(App).use(i18n).mount("#app"));

@@ -29,6 +29,7 @@ PEOPLE: Final = {
     "supervisor": "supervisor",
     "authority": "authority",
     "zhang": "enterprise",
+    "tester": "tester",
 }
 """User names with their roles; zhang is of enterprise E1."""
 

@@ -3,8 +3,10 @@
 import re
 from typing import Any
 
+import psycopg
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
+from psycopg import sql
 
 from tests.browser.conftest import PASSWORD, Town
 from tests.files import jpeg
@@ -297,9 +299,16 @@ def test_a_lost_server_shows_and_the_page_recovers_by_itself(visit: Any, town: T
     expect(wall.locator(".wall-middle")).to_contain_text(device)
     stopped = wall.get_by_test_id("wall-stopped")
     expect(stopped).to_have_count(0)
+    row(page, device).click()
+    case = page.get_by_role("region", name="处置", exact=True)
+    case.get_by_role("button", name="备注", exact=True).click()
+    case.get_by_label("说明").fill("写到一半")
 
     town.stop_api()
     expect(page.locator("[data-link=connecting]")).to_be_visible()
+    page.clock.fast_forward(5_000)
+    expect(page.get_by_test_id("link-bar")).to_have_count(0)
+    case.get_by_label("说明").press_sequentially("，服务器已停")
     page.clock.fast_forward(11_000)
     expect(page.locator("[data-link=amber]")).to_be_visible()
     expect(page.get_by_test_id("link-bar")).to_contain_text("未收到服务器心跳")
@@ -317,3 +326,71 @@ def test_a_lost_server_shows_and_the_page_recovers_by_itself(visit: Any, town: T
     expect(page.get_by_role("region", name="未确认的红色报警")).to_contain_text(meanwhile)
     expect(page.get_by_test_id("link-bar")).to_have_count(0)
     expect(stopped).to_have_count(0)
+    expect(case.get_by_label("说明")).to_have_value("写到一半，服务器已停")
+    case.get_by_role("button", name="确定备注").click()
+    expect(page.get_by_role("region", name="时间线")).to_contain_text("服务器已停")
+
+
+def test_a_database_that_takes_no_changes_is_read_and_no_word_is_lost(
+    visit: Any, town: Town
+) -> None:
+    device = town.device("GD")
+    town.read({f"{device}.lel": 60})
+    page = visit().enter("operator")
+    row(page, device).click()
+    case = page.get_by_role("region", name="处置", exact=True)
+    case.get_by_role("button", name="备注", exact=True).click()
+    case.get_by_label("说明").fill("只读期间")
+    read_only(town, "on")
+    try:
+        case.get_by_role("button", name="确定备注").click()
+        expect(case.get_by_role("alert")).to_have_text("服务暂不可用，请稍后重试")
+        expect(case.get_by_label("说明")).to_have_value("只读期间")
+        page.reload()
+        expect(row(page, device)).to_be_visible()
+    finally:
+        read_only(town, "off")
+    case.get_by_role("button", name=re.compile("^备注")).click()
+    expect(case.get_by_label("说明")).to_have_value("只读期间")
+    case.get_by_role("button", name="确定备注").click()
+    expect(page.get_by_role("region", name="时间线")).to_contain_text("只读期间")
+
+
+def read_only(town: Town, whether: str) -> None:
+    """From now on the api's connections take no changes, or do again."""
+    with psycopg.connect(
+        town.database, autocommit=True, options="-c default_transaction_read_only=off"
+    ) as owner:
+        name = sql.Identifier(owner.info.dbname)
+        change = sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = {}")
+        owner.execute(change.format(name, sql.SQL(whether)))
+        owner.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+            " AND application_name LIKE 'api%%' AND pid <> pg_backend_pid()",
+            [owner.info.dbname],
+        )
+
+
+def test_a_clock_that_is_wrong_shows_and_no_deadline_goes_by_it(visit: Any, town: Town) -> None:
+    device = town.device("GD")
+    town.read({f"{device}.lel": 60})
+    visitor = visit()
+    (ahead,) = town.ask("SELECT now() + interval '2 hours'")[0]
+    visitor.context.clock.install(time=ahead)
+    page = visitor.enter("operator")
+    expect(page.get_by_text(re.compile(r"本机时钟差 -7[12]\d\d 秒"))).to_be_visible()
+    expect(row(page, device)).to_contain_text(re.compile(r"剩 \d"))
+
+
+def test_names_that_are_markup_are_shown_as_text(visit: Any, town: Town) -> None:
+    device = town.device("GD")
+    nasty = "<img src=x onerror=owned=1>\u202e\u0645\u0635\u0646\u0639"
+    town.ask("UPDATE device SET name = %s, location = %s WHERE code = %s RETURNING 1",
+             nasty, nasty, device)  # fmt: skip
+    town.read({f"{device}.lel": 60})
+    page = visit().enter("operator")
+    expect(row(page, device)).to_contain_text("<img src=x")
+    row(page, device).click()
+    expect(detail(page)).to_contain_text("<img src=x")
+    assert page.evaluate("() => window.owned") is None
+    assert page.locator("img[src=x]").count() == 0

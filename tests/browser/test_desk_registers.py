@@ -1,6 +1,7 @@
 """Screens of lists kept over time: hazards, drills, refused messages, gateways, the ledger."""
 
 import csv
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -311,3 +312,53 @@ def test_a_plan_is_uploaded_devices_are_placed_and_a_mark_opens_its_alarm(
     mark.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("complementary", name="报警详情")).to_contain_text(device)
+
+
+def test_the_stream_inspector_shows_what_came_and_comes_back_after_a_cut(
+    visit: Any, town: Town
+) -> None:
+    visitor = visit()
+    visitor.context.clock.install()
+    page = visitor.enter("tester")
+    show(page, "流检查器")
+    lines = page.get_by_role("region", name="流检查器")
+    device = town.device("GD")
+    town.read({f"{device}.lel": 60})
+    expect(lines.get_by_role("row", name=f"{device}.lel v1").first).to_contain_text("alarms")
+    expect(page.get_by_test_id("stream-sums")).to_contain_text(re.compile(r"缺号\s*0"))
+    page.get_by_role("button", name="断链 30 秒").click()
+    expect(page.get_by_test_id("cut")).to_contain_text("秒后重连")
+    expect(page.locator("[data-link=connecting]")).to_be_visible()
+    page.clock.fast_forward(31_000)
+    expect(page.locator("[data-link=ok]")).to_be_visible()
+    later = town.device("GD")
+    town.read({f"{later}.lel": 60})
+    expect(lines.get_by_role("row", name=f"{later}.lel v1").first).to_be_visible()
+
+
+def test_a_tester_sees_what_a_fleet_had_to_raise_and_what_was_raised(
+    visit: Any, town: Town
+) -> None:
+    device = town.device("GD")
+    town.read({f"{device}.lel": 60})
+    case_of(town, device)
+    ((raised,),) = town.ask(
+        "SELECT raised_at FROM alarm JOIN device USING (device_id) WHERE code = %s", device
+    )
+    common = {
+        "incident": "1", "hazard": "gas_leak", "enterprise": "E1", "gateway": "G1",
+        "rule": "gas_detector.lel.high", "tier": "orange", "earliest": raised.isoformat(),
+        "latest": raised.isoformat(), "cleared_from": raised.isoformat(),
+    }  # fmt: skip
+    lines = [common | {"point": f"{device}.lel"}, common | {"point": "GD-99.lel"}]
+    folder = town.home / "simulate"
+    folder.mkdir(exist_ok=True)
+    (folder / "counts.json").write_text(json.dumps({"epoch": raised.isoformat(), "connected": 1}))
+    (folder / "truth.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    page = visit().enter("tester")
+    show(page, "仿真与测试报告")
+    expect(page.get_by_text("未启用仿真")).to_be_visible()
+    found = page.get_by_role("region", name="应报与实报")
+    expect(found.get_by_role("row", name=f"{device}.lel")).to_contain_text("✓ 已报")
+    expect(found.get_by_role("row", name="GD-99.lel")).to_contain_text(re.compile("漏报|等待"))
+    expect(page.get_by_test_id("report")).to_contain_text("延迟中位数")

@@ -152,7 +152,7 @@ def test_a_screen_reader_finds_its_way_on_every_screen(
         ]
     alarm = case_of(busy_town, SMOKE[0])["alarm_id"]
     opened = {"alarms": f"&alarm={alarm}", "hazards": "&item=1", "registry": "&item=E1"}
-    opened["levels"] = "&item=1"
+    opened |= {"levels": "&item=1", "tasks": f"&alarm={alarm}"}
     for name, address in list(screens_of(page, opened)):
         page.goto(busy_town.url + address)
         settled(page)

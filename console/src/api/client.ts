@@ -49,7 +49,7 @@ async function problemOf(answer: Response): Promise<Record<string, unknown>> {
 
 /** One request and its answer; the addresses stand here and in screens.ts. */
 export async function ask<Answer>(
-  method: string, path: string, options: { query?: Query; body?: unknown } = {},
+  method: string, path: string, options: { query?: Query; body?: unknown; key?: string } = {},
 ): Promise<Answer> {
   const isForm = options.body instanceof FormData;
   // What is answered in words is answered in the language of the page, not of the browser.
@@ -59,6 +59,7 @@ export async function ask<Answer>(
     init.body = isForm ? (options.body as FormData) : JSON.stringify(options.body);
     if (!isForm) headers["Content-Type"] = "application/json";
   }
+  if (options.key !== undefined) init.headers = { ...init.headers, "Idempotency-Key": options.key };
   const asked = Date.now();
   let answer: Response;
   try {
@@ -115,6 +116,9 @@ export const resetLatch = (id: string, unseen: boolean) =>
 export const oneCase = (id: string) => ask<Case>("GET", `/cases/${encodeURIComponent(id)}`);
 export const takeStep = (id: string, step: Record<string, unknown>) =>
   ask<Case>("POST", `/cases/${encodeURIComponent(id)}/steps`, { body: step });
+/** The same, sent again under the same key it is done once. */
+export const sendStep = (id: string, step: Record<string, unknown>, key: string) =>
+  ask<Case>("POST", `/cases/${encodeURIComponent(id)}/steps`, { body: step, key });
 export function attachEvidence(id: string, file: File): Promise<unknown> {
   const form = new FormData();
   form.append("file", file);

@@ -3,7 +3,7 @@ import { address, ask, type Query } from "./client.ts";
 import type {
   AlarmLine, AlarmSystem, Anchor, CaseBrief, Contact, CurrentShift, DeadLetter, Device, Drill, Enterprise, Gateway, GatewaySecret,
   Connectivity, Handling, Hazard, HazardBrief, Hold, LatestReading, LedgerLine, LogLine, Members, Notice, Page, PointLimits, Report, ReportWithContents,
-  Response, Sheet, Shift, StandIn, Statement,
+  Response, Sheet, Shift, SimulationList, SimulationReport, SimulationRun, StandIn, Statement,
   HazardUnit, NotedLevel, PlacedDevice, Plan, Risk, RiskChange, UnitLevel, WhatIf,
 } from "./model.ts";
 
@@ -60,6 +60,11 @@ export const addContact = (body: object) => ask<Contact>("POST", "/contacts", { 
 export const changeContact = (one: number, body: object) => ask<Contact>("PATCH", `/contacts/${id(one)}`, { body });
 export const planShift = (body: object) => ask<Shift>("POST", "/shifts", { body });
 export const testContact = (one: number) => ask<unknown>("POST", `/contacts/${id(one)}/test`);
+
+export const simulations = () => ask<SimulationList>("GET", "/simulations");
+export const simulation = (run: string) => ask<SimulationReport>("GET", `/simulations/${id(run)}`);
+export const startSimulation = (wish: object) => ask<SimulationRun>("POST", "/simulations", { body: wish });
+export const stopSimulation = (run: string) => ask<SimulationRun>("POST", `/simulations/${id(run)}/stop`);
 
 export const ledger = (query: Paged & { actor?: string; action?: string; subject?: string; from?: string; to?: string }) =>
   list<LedgerLine>("/ledger", query);

@@ -1110,6 +1110,56 @@ export interface components {
             submitted_at: string | null;
             submitted_by: string | null;
         };
+        SimulationLine: {
+            delay_s: number | null;
+            earliest: string;
+            enterprise: string;
+            hazard: string;
+            incident: string;
+            latest: string;
+            point: string;
+            raised_at: string | null;
+            recorded_at: string | null;
+            rule: string;
+            state: string;
+            tier: string;
+            tier_seen: string | null;
+            times: number;
+        };
+        SimulationList: {
+            enabled: boolean;
+            items: components["schemas"]["SimulationOut"][];
+            scenarios: string[];
+        };
+        SimulationOut: {
+            build: string;
+            connected: number;
+            ended_at: string | null;
+            gateways: number;
+            going_on: boolean;
+            id: string;
+            incidents_started: number;
+            messages_acknowledged: number;
+            messages_sent: number;
+            rejected: number;
+            scenario: string;
+            started_at: string | null;
+            started_by: string;
+            trouble: string;
+        };
+        SimulationReport: {
+            delay_p50_s: number | null;
+            delay_worst_s: number | null;
+            duplicates: number;
+            expected: number;
+            late: number;
+            lines: components["schemas"]["SimulationLine"][];
+            missing: number;
+            other_tier: number;
+            raised: number;
+            run: components["schemas"]["SimulationOut"];
+            waiting: number;
+        };
         SnapshotOut: {
             /** Format: date-time */
             as_of: string;

@@ -1,6 +1,6 @@
-// Both languages, switchable while the page runs. The catalogues are read by Python too.
+// Both languages, switchable while the page runs; English is fetched by those who read it. The
+// catalogues are read by Python too.
 import { createI18n } from "vue-i18n";
-import en from "../../locales/en.json";
 import zhCN from "../../locales/zh-CN.json";
 import type { Bilingual } from "../api/model.ts";
 import { recall, remember } from "./prefs.ts";
@@ -12,23 +12,36 @@ export const i18n = createI18n({
   legacy: false,
   locale: "zh-CN" as Language,
   fallbackLocale: "zh-CN",
-  messages: { "zh-CN": zhCN, en: en as typeof zhCN },
+  messages: { "zh-CN": zhCN, en: zhCN },
 });
 const { t, te, locale } = i18n.global;
 export { t, locale };
 
-export function setLanguage(language: Language): void {
+let hasEnglish = false;
+/** The page speaks it from now on, if it can be had: without network it stays as it is. */
+async function speak(language: Language): Promise<void> {
+  if (language === "en" && !hasEnglish) {
+    try {
+      const { default: english } = await import("../../locales/en.json");
+      i18n.global.setLocaleMessage("en", english as typeof zhCN);
+      hasEnglish = true;
+    } catch {
+      return;
+    }
+  }
   locale.value = language;
   document.documentElement.lang = language;
-  remember("language", language);
+}
+
+export async function setLanguage(language: Language): Promise<void> {
+  await speak(language);
+  if (locale.value === language) remember("language", language);
 }
 
 /** The language chosen on this PC, else the account's, else Chinese. */
-export function startLanguage(account?: string): void {
+export async function startLanguage(account?: string): Promise<void> {
   const wanted = recall<string>("language", account ?? "zh-CN");
-  const known = LANGUAGES.find((language) => language === wanted) ?? "zh-CN";
-  locale.value = known;
-  document.documentElement.lang = known;
+  await speak(LANGUAGES.find((language) => language === wanted) ?? "zh-CN");
 }
 
 /** A word of a closed list in the reader's language; an unknown one as the server sent it. */

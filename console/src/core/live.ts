@@ -8,6 +8,7 @@ import { AlarmStore } from "./alarmStore.ts";
 import { serverNow } from "./clock.ts";
 import { linkAfter, type Link } from "./link.ts";
 import { refreshSession } from "./session.ts";
+import { noteHeard, notePainted } from "./traffic.ts";
 
 /** Snapshot retries back off up to this. */
 const RETRY_MAX_MS = 30_000;
@@ -46,6 +47,7 @@ function scheduleFrame(): void {
   const draw = () => {
     frame = 0;
     triggerRef(rows);
+    notePainted();
   };
   // A hidden page gets no frames; its rows shall still be right when it is shown.
   frame = document.hidden ? window.setTimeout(draw, 200) : window.requestAnimationFrame(draw);
@@ -87,7 +89,21 @@ export function stopLive(): void {
   forget();
 }
 
+let cutTimer = 0;
+/** Hears nothing for so long, as if the network were gone; for trying out what the page says then. */
+export function cutLive(ms: number): void {
+  stream?.close();
+  isConnected.value = false;
+  window.clearTimeout(cutTimer);
+  cutTimer = window.setTimeout(() => {
+    if (stream === null) return; // signed out meanwhile
+    stream = openStream(take);
+    resnapshot();
+  }, ms);
+}
+
 function take(message: HubMessage): void {
+  noteHeard(message);
   if (message.type === "down") {
     isConnected.value = false;
     void refreshSession(); // refused because the session ended, or really unreachable

@@ -5,7 +5,7 @@ import type { Component } from "vue";
 import type { Me, Role } from "../api/model.ts";
 
 export type PageId =
-  | "alarms" | "tasks" | "sent" | "history" | "mine" | "review" | "holds" | "handover" | "cases" | "hazards" | "drills"
+  | "alarms" | "stream" | "simulation" | "tasks" | "sent" | "history" | "mine" | "review" | "holds" | "handover" | "cases" | "hazards" | "drills"
   | "journal" | "performance" | "reports" | "figures" | "notices" | "contacts" | "registry" | "intake" | "ledger"
   | "wall" | "levels" | "plan";
 export type MenuGroup = "watch" | "work" | "figures" | "system";
@@ -62,6 +62,14 @@ export const SCREENS: readonly Screen[] = [
   { id: "intake", group: "system", needs: "dead_letters.read", load: () => import("../pages/intake/IntakePage.vue") },
   { id: "notices", group: "system", needs: "notices.read", load: () => import("../pages/notices/NoticesPage.vue") },
   { id: "contacts", group: "system", needs: "contacts.read", load: () => import("../pages/contacts/ContactsPage.vue") },
+  {
+    id: "simulation", group: "system", needs: "simulations.read",
+    load: () => import("../pages/simulation/SimulationPage.vue"),
+  },
+  {
+    id: "stream", group: "system", needs: "alarms.read", roles: ["tester", "admin"],
+    load: () => import("../pages/stream/StreamPage.vue"),
+  },
   { id: "mine", group: "system", needs: "contacts.read", load: () => import("../pages/mine/MinePage.vue") },
   { id: "ledger", group: "system", needs: "ledger.read", load: () => import("../pages/ledger/LedgerPage.vue") },
 ];

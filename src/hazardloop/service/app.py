@@ -66,6 +66,7 @@ from hazardloop.service.api import (
     risks,
     shifts,
     signal_acts,
+    simulations,
     stand_ins,
     stream,
     why_not,
@@ -79,6 +80,7 @@ from hazardloop.service.api.throttle import Throttle
 from hazardloop.service.errors import ServiceError
 from hazardloop.service.passwords import Passwords
 from hazardloop.service.settings import Settings
+from hazardloop.service.simulation_runs import Runs
 from hazardloop.service.site import known_kinds
 
 PREFIX: Final = "/api/v1"
@@ -126,6 +128,7 @@ ROUTERS: Final = (
     dead_letters.router,
     contacts.router,
     stand_ins.router,
+    simulations.router,
     notifications.router,
     links.router,
 )
@@ -223,6 +226,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await live.start()
         following = asyncio.create_task(live.run(), name="live stream")
         stack.push_async_callback(_ended, following)
+        runs = Runs(settings)
+        stack.push_async_callback(runs.close)
         app.state.site = Site(
             settings=settings,
             pool=pool,
@@ -232,6 +237,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             kinds=app.state.kinds,
             shelf=evidence.shelf_of(settings),
             packed_months=PackedMonths(),
+            simulations=runs,
         )
         yield
         live.close()

@@ -85,6 +85,9 @@ class Settings(BaseModel):
     shows one."""
     notify_private: bool = False
     """Whether webhooks, gateways and robots may lie in private networks, and speak plain http."""
+    simulation_logins: Path | None = None
+    """JSON file of logins as `simulate --credentials` takes it: testers may start simulated fleets
+    that use them; empty = nobody starts any. Never in a production site."""
     kinds_dir: Path | None = None
     """Further device kinds and rules, one YAML file each, beside the built-in ones."""
     evidence_store: str = Field(default="", pattern=r"^(s3://[a-z0-9][a-z0-9.-]+(/.*)?)?$")

@@ -1,7 +1,8 @@
 """The pages behind a link, as HTML that works without any script."""
 
+import re
 from collections.abc import Sequence
-from html import escape
+from html import escape as escaped
 from typing import Final
 
 from hazardloop.alarms.alarm import TIER_BY_NAME, Action, Verdict
@@ -19,6 +20,15 @@ border-radius:6px}button.quiet{background:#fff;color:#0b57a4;border:1px solid #0
 
 HERE: Final = (Action.SIGN, Action.VERIFY, Action.HANDLE, Action.COMMENT)
 """What can be done on the page; the rest needs files or long texts."""
+
+
+TURNS: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""Characters that turn the direction of writing, also of what follows the name they stand in."""
+
+
+def escape(text: str, *, quote: bool = True) -> str:
+    """`text` as a part of a page, whatever it holds."""
+    return escaped(TURNS.sub("", text), quote=quote)
 
 
 def facts_of(case: CaseBrief) -> Facts:

@@ -23,6 +23,8 @@ PERMISSIONS: Final[Mapping[str, frozenset[Role]]] = {
     "alarms.shelve": frozenset({Role.ENTERPRISE, Role.OPERATOR, Role.SUPERVISOR}),
     "alarms.grant": frozenset({Role.OPERATOR, Role.SUPERVISOR}),
     "alarms.suppress": frozenset({Role.SUPERVISOR}),
+    "simulations.read": frozenset({Role.TESTER, Role.ADMIN}),
+    "simulations.run": frozenset({Role.TESTER}),
     "drills.read": EVERYONE,
     "drills.announce": frozenset({Role.SUPERVISOR}),
     "cases.read": EVERYONE,

@@ -36,6 +36,7 @@ from hazardloop.service.errors import (
     FileTooLarge,
     PlanRefused,
 )
+from hazardloop.service.simulation_runs import SimulationRefused
 
 CODES: Final[Mapping[str, tuple[int, str]]] = {
     "bad_request": (400, "The request cannot be read"),
@@ -57,6 +58,7 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "overtaken": (409, "Somebody took a step meanwhile"),
     "still_under_way": (409, "It is still on its way"),
     "key_reused": (409, "The key of this request belongs to another one"),
+    "simulation_refused": (409, "A simulated fleet is not started like this"),
     "sheet_refused": (409, "The sheet is not in the state for this"),
     "link_used": (410, "This link is no longer valid"),
     "too_large": (413, "Too large"),
@@ -128,6 +130,12 @@ def _busy(_: Exception) -> Problem:
     )
 
 
+def _read_only(_: Exception) -> Problem:
+    return Problem(
+        "unavailable", "the database takes no changes at present", headers={"Retry-After": "10"}
+    )
+
+
 def _step_refused(error: StepRefused) -> Problem:
     return Problem(
         "step_refused",
@@ -166,6 +174,7 @@ EXCEPTIONS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
         "signal_refused", str(error), state=error.state, allowed=list(error.allowed)
     ),
     DrillRefused: lambda error: Problem("drill_refused", str(error)),
+    SimulationRefused: lambda error: Problem("simulation_refused", str(error)),
     DrillUnknown: lambda error: Problem("not_found", str(error)),
     HoldRefused: lambda error: Problem("hold_refused", str(error)),
     HoldForbidden: lambda error: Problem("forbidden", str(error)),
@@ -180,6 +189,7 @@ EXCEPTIONS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     psycopg.OperationalError: _unavailable,
     psycopg_pool.PoolTimeout: _unavailable,
     psycopg_pool.PoolClosed: _unavailable,
+    psycopg.errors.ReadOnlySqlTransaction: _read_only,
     psycopg.errors.SerializationFailure: _busy,
     psycopg.errors.DeadlockDetected: _busy,
     psycopg.errors.LockNotAvailable: _busy,

@@ -14,6 +14,7 @@ from hazardloop.service.database import Pool
 from hazardloop.service.evidence import Shelf
 from hazardloop.service.passwords import Passwords
 from hazardloop.service.settings import Settings
+from hazardloop.service.simulation_runs import Runs
 
 
 def utc_now() -> datetime:
@@ -36,6 +37,7 @@ class Site:
     """Of the files of evidence."""
     packed_months: PackedMonths
     """That figures were counted from."""
+    simulations: Runs
 
 
 async def site_of(request: Request) -> Site:
