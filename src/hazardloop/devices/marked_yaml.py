@@ -67,7 +67,10 @@ class Marked:
 
 def read_marked(text: str, file: str) -> Marked:
     """The one document of `text`. FileRefused: not YAML, a key twice, or beyond all measure."""
-    loader = yaml.SafeLoader(text)
+    try:
+        loader = yaml.SafeLoader(text)
+    except yaml.YAMLError as error:  # a character that no YAML may hold
+        raise FileRefused([Problem(file, 1, f"not YAML: {error}")]) from error
     try:
         node = loader.get_single_node()
         if node is None:

@@ -196,6 +196,9 @@ EXCEPTIONS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     psycopg.errors.UniqueViolation: lambda _: Problem("exists", "the code is taken already"),
     psycopg.errors.InsufficientPrivilege: lambda _: Problem("forbidden"),
     psycopg.DataError: lambda _: Problem("invalid", "a value is out of range or not text"),
+    # Arithmetic with what was sent: the ends of the calendar, half a pair of surrogates.
+    OverflowError: lambda _: Problem("invalid", "a time or a number is too far out"),
+    UnicodeEncodeError: lambda _: Problem("invalid", "a text holds what is no character"),
 }
 """What may come up from below; the nearest class counts, anything else is our error (500)."""
 
