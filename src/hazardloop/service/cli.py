@@ -119,7 +119,9 @@ def _home_option(command: argparse.ArgumentParser) -> None:
 def _watchdog_options(command: argparse.ArgumentParser) -> None:
     _home_option(command)
     command.add_argument(
-        "--once", action="store_true", help="ask once: exit code 0 if canaries arrive, else 1"
+        "--once",
+        action="store_true",
+        help="ask once and tell nobody: exit code 0 if canaries arrive, else 1",
     )
 
 

@@ -82,6 +82,10 @@ SESSIONS_LOST: Final = Gauge(
     "Logins at which the broker had forgotten the worker's session: messages may be missing.",
     multiprocess_mode="livesum",
 )
+REPORTS_FAILED: Final = Counter(
+    "hazardloop_reports_failed_total",
+    "Tries to make a report that failed; each is tried again with the next turn of the calendar.",
+)
 HEARTBEAT_TIMESTAMP: Final = Gauge(
     "hazardloop_heartbeat_timestamp_seconds",
     "Unix time at which the last synthetic alarm that travelled the whole path was sent.",

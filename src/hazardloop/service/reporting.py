@@ -19,7 +19,7 @@ from hazardloop.alarms.ledger_store import Act
 from hazardloop.devices.instants import rfc3339
 from hazardloop.reports.headlines import differences
 from hazardloop.reports.period import LATE_AFTER
-from hazardloop.service import report_files, report_store
+from hazardloop.service import metrics, report_files, report_store
 from hazardloop.service.database import EVERYTHING, LOST, Connection, Pool, request_scope
 from hazardloop.service.report_figures import Scope, canonical, gathered
 from hazardloop.service.report_store import Planned
@@ -65,6 +65,7 @@ async def write_reports(pool: Pool, settings: Settings, now: datetime | None = N
                 except LOST:
                     raise
                 except Exception:
+                    metrics.REPORTS_FAILED.inc()
                     log.exception("report not made", extra={"report": planned.report_id})
                     failed.append(planned.report_id)
         finally:

@@ -10,6 +10,7 @@ import httpx
 import psycopg
 import pytest
 from openpyxl import load_workbook
+from prometheus_client import REGISTRY
 from psycopg_pool import AsyncConnectionPool
 from pypdf import PdfReader
 
@@ -287,6 +288,26 @@ async def test_a_clerk_that_dies_in_the_middle_leaves_one_report(
     assert after["state"] == "ready"
     assert (after["contents"], after["sha256"]) == (told["contents"], told["sha256"])
     assert len((await supervisor.get("/reports")).json()["items"]) == 1
+
+
+async def test_a_report_that_cannot_be_made_is_counted_and_holds_up_no_other(
+    api: World, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor = await api.client("supervisor")
+    bad, good = await ask(supervisor), await ask(supervisor, day="2026-11-21")
+    whole = report_store.keep_file
+
+    async def refuses_the_first(conn: Any, report_id: int, *what: Any) -> None:
+        if report_id == bad["id"]:
+            raise ValueError("no such font")
+        await whole(conn, report_id, *what)
+
+    monkeypatch.setattr(report_store, "keep_file", refuses_the_first)
+    before = REGISTRY.get_sample_value("hazardloop_reports_failed_total") or 0.0
+    assert await write(api, settings) == 1
+    assert REGISTRY.get_sample_value("hazardloop_reports_failed_total") == before + 1
+    assert (await read(supervisor, good["id"]))["state"] == "ready"
+    assert (await read(supervisor, bad["id"]))["state"] == "frozen"
 
 
 async def test_one_clerk_at_a_time_makes_reports(api: World, settings: Settings) -> None:
