@@ -285,15 +285,18 @@ def _begin_silences(
         return
     rows, limit_us = table.silent_row, table.silent_limit_us
     heard_at, registered_at = memory.heard_at[rows], table.registered_at[rows]
-    from_us = silent_from(heard_at, registered_at, deaf_until_us, limit_us)
-    for nth in np.flatnonzero((from_us < now_us) & ~memory.silent_open).tolist():
-        row = int(rows[nth])
-        last_us = max(int(heard_at[nth]), int(registered_at[nth]))
-        alarm = story.fall_silent(row, nth, int(from_us[nth]), last_us)
-        memory.silences.setdefault(row, {})[int(table.silent_rule[nth])] = alarm
-        memory.silent_open[nth] = memory.missed[row] = True
     # By what is heard it only moves on; who was deaf may be said to have been so for less.
     soonest = silent_from(heard_at, registered_at, NEVER, limit_us)
+    silent = np.flatnonzero((soonest < now_us) & ~memory.silent_open)
+    from_us = np.maximum(soonest[silent], deaf_until_us + limit_us[silent])
+    for nth, at_us in zip(silent.tolist(), from_us.tolist(), strict=True):
+        if at_us >= now_us:
+            continue
+        row = int(rows[nth])
+        last_us = max(int(heard_at[nth]), int(registered_at[nth]))
+        alarm = story.fall_silent(row, nth, at_us, last_us)
+        memory.silences.setdefault(row, {})[int(table.silent_rule[nth])] = alarm
+        memory.silent_open[nth] = memory.missed[row] = True
     memory.silent_after = int(soonest.min(initial=FOREVER, where=~memory.silent_open))
 
 
