@@ -113,6 +113,7 @@ WATCH: Final = """
     requestAnimationFrame(frame);
     const note = (list) => list.getEntries().forEach((one) => seen.tasks.push(one.duration));
     new PerformanceObserver(note).observe({ entryTypes: ['longtask'] });"""
+ELEMENTS: Final = "() => document.querySelectorAll('*').length"
 SCROLL: Final = """() => { let at = 0; window.scroller = setInterval(() => {
     const list = document.querySelector('.grid-body'); at = (at + 180) % 20000;
     if (list) list.scrollTop = at; }, 50); }"""
@@ -290,7 +291,7 @@ def burst(
             "busy_percent": round(100 * (after["TaskDuration"] - before["TaskDuration"]) / span, 1),
             "worst_frame_ms": round(max(seen["gaps"] or [0]), 1),
             "longest_task_ms": round(max(seen["tasks"] or [0]), 1),
-            "nodes": int(after["Nodes"]),
+            "nodes": int(page.evaluate(ELEMENTS)),
             "heap_mb": round(after["JSHeapUsedSize"] / 1e6, 1),
             "lost": lost,
         }

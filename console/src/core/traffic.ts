@@ -47,7 +47,7 @@ export function noteHeard(message: HubMessage): void {
   };
   record = [...record.slice(1 - KEPT), line];
   if (batch) {
-    const changedAt = batch.ops.flatMap((op) => (op.op === "put" && op.a.upd ? [Date.parse(op.a.upd)] : []));
+    const changedAt = batch.ops.flatMap((op) => (op.op === "put" ? [Date.parse(op.a.upd ?? op.a.raised)] : []));
     unpainted.push({ heard: line, atMs: Date.now(), changedAt });
   }
   listener?.();
