@@ -5,6 +5,7 @@ import random
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -15,7 +16,8 @@ from hazardloop.ingest import connectivity, rollups
 from hazardloop.service.database import Connection, connect
 from tests import worlds
 
-NOW = datetime.now(UTC)
+ZONE = ZoneInfo("Asia/Shanghai")
+NOW = datetime.now(UTC).astimezone(ZONE)
 TODAY = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
 DAY = timedelta(days=1)
 SLOT = timedelta(minutes=2)
@@ -51,7 +53,7 @@ async def test_slots_are_counted_as_a_loop_over_the_readings_counts_them(
     reported = ("GD-1.lel", "GD-1.in_service", "EL-1.floor", "EL-1.entrapment", "SD-1.battery")
     courses = {name: some_course(chance) for name in reported}
     await conn.execute(
-        "SELECT ensure_reading_partitions(%s, %s)", [(TODAY - 2 * DAY).date(), NOW.date()]
+        "SELECT ensure_reading_partitions(%s, %s)", [(TODAY - 3 * DAY).date(), NOW.date()]
     )
     async with conn.cursor() as cursor:
         await cursor.executemany(
@@ -69,7 +71,9 @@ async def test_slots_are_counted_as_a_loop_over_the_readings_counts_them(
     catalog = shipped_catalog()
     looked_at = [(rule.device_kind, rule.quantity) for rule in catalogue_rules(catalog)]
     what = connectivity.watched(catalog, looked_at)
-    assert await connectivity.tally(conn, what, keep_days=1) == known_to.date()
+    assert await connectivity.tally(conn, what, keep_days=1, zone=ZONE) == (
+        known_to.astimezone(ZONE).date()
+    )
     for _ in range(2):  # counted again, it is the same
         found = await conn.execute(
             "SELECT code, day, slots, seen, usable, in_service FROM device_day"
@@ -77,7 +81,7 @@ async def test_slots_are_counted_as_a_loop_over_the_readings_counts_them(
         )
         assert await found.fetchall() == expected(courses, known_to)
         await conn.execute("UPDATE device_day SET until = until - interval '1 hour'")
-        await connectivity.tally(conn, what, keep_days=1)
+        await connectivity.tally(conn, what, keep_days=1, zone=ZONE)
 
 
 def expected(

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final, TypeAlias
+from zoneinfo import ZoneInfo
 
 from psycopg import AsyncConnection
 
@@ -96,14 +97,17 @@ def watched(catalog: Catalog, quantities: Iterable[tuple[str, str]]) -> Watched:
     )
 
 
-async def tally(connection: Connection, what: Watched, keep_days: int) -> date | None:
+async def tally(
+    connection: Connection, what: Watched, keep_days: int, zone: ZoneInfo
+) -> date | None:
     """The day counted last: all since the one that was counted before, today as far as it goes.
 
-    None: another clerk is at it, or nothing is known yet. Each day is a transaction.
+    Days are those of `zone`. None: another clerk is at it, or nothing is known yet. Each day is a
+    transaction.
     """
     last, counted_to = await _row(connection, LAST)
     (known_to,) = await _row(connection, KNOWN_TO)
-    today: date = known_to.astimezone(UTC).date()
+    today: date = known_to.astimezone(zone).date()
     if counted_to is not None and known_to - counted_to < COUNT_AFTER:
         return today
     # The day before once more: what came late is in its sums by now.
@@ -111,14 +115,16 @@ async def tally(connection: Connection, what: Watched, keep_days: int) -> date |
         async with connection.transaction():
             if not (await _row(connection, MINE))[0]:
                 return None
-            await _tally(connection, what, today - timedelta(days=nth), known_to)
+            await _tally(connection, what, today - timedelta(days=nth), known_to, zone)
             await connection.execute(FORGET, {"before": today - timedelta(days=keep_days)})
     return today
 
 
-async def _tally(connection: Connection, what: Watched, day: date, known_to: datetime) -> None:
+async def _tally(
+    connection: Connection, what: Watched, day: date, known_to: datetime, zone: ZoneInfo
+) -> None:
     """Counts one day, as far as its sums are known."""
-    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    start = datetime(day.year, day.month, day.day, tzinfo=zone)
     await connection.execute(
         TALLY,
         {

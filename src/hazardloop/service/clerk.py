@@ -12,6 +12,7 @@ import socket
 import time
 from datetime import UTC, datetime
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from hazardloop.alarms import figure_store
 from hazardloop.alarms.rules import catalogue_rules
@@ -111,13 +112,13 @@ async def _keep_house(settings: Settings, stop: asyncio.Event) -> None:
 async def _keep_rollups(settings: Settings) -> None:
     """Sums up readings, packs figures, drops what is old; may take minutes: beside chores."""
     database = SteadyConnection(settings.database_url, "clerk-rollups")
-    what = watched_quantities(settings)
+    what, zone = watched_quantities(settings), ZoneInfo(settings.tz)
     try:
         while True:
             began = time.monotonic()
             await database(rollups.roll)
             await database(figure_store.pack)
-            await database(lambda found: connectivity.tally(found, what, settings.hour_days))
+            await database(lambda found: connectivity.tally(found, what, settings.hour_days, zone))
             await database(lambda connection: freeze_due(connection, datetime.now(UTC)))
             dropped = await database(lambda connection: tend_readings(connection, settings))
             took_s = time.monotonic() - began

@@ -78,7 +78,7 @@ async def gathered(
         | {"enterprise_ids": {str(number): code for number, code in enterprises.items()}}
         | {"previous": await _previous(conn, scope, now)}
         | {"course": course(facts, slices(scope.period, scope.zone))}
-        | await _system(conn, wanted, now)
+        | await _system(conn, wanted, scope.zone, now)
         | {"hazards": await _hazards(conn, scope.enterprise_id, now)}
         | {"overdue": await _overdue(conn, scope.enterprise_id, enterprises, now)}
         | {"facts": {"alarms": len(facts), "sha256": facts_sha256(facts)}}
@@ -132,14 +132,14 @@ async def _previous(conn: Connection, scope: Scope, now: datetime) -> dict[str, 
     return {"handling": told["handling"], "response": told["response"]}
 
 
-async def _system(conn: Connection, wanted: Asked, now: datetime) -> dict[str, Any]:
+async def _system(conn: Connection, wanted: Asked, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
     """Alarm system and connectivity."""
     system = await alarm_system.get_alarm_system(conn, wanted, SEATS)
     # Counted by whole days: the last instant, not the first one after, says which is the last.
     last = wanted.end - timedelta(microseconds=1)
     split = None if wanted.enterprise else SplitBy.ENTERPRISE
     devices = await connectivity.get_connectivity(
-        conn, now, wanted.start, last, split, wanted.enterprise
+        conn, now, zone, wanted.start, last, split, wanted.enterprise
     )
     return {
         "alarm_system": system.model_dump(mode="json", by_alias=True),

@@ -163,7 +163,7 @@ def _connectivity(names: dict[str, str]) -> dict[str, Any]:
         "worst": [{"enterprise": "E001", "device": "GD-101", "kind": "gas_detector",
                    "online_rate": None, "blind_minutes": 43_200}],
         "groups": [{"key": code} | rates for code in names],
-        "formula": "Whole UTC days.",
+        "formula": "Whole days.",
     }  # fmt: skip
 
 

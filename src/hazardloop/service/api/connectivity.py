@@ -1,6 +1,6 @@
 """Whether what is registered reports: coverage, online rate, what is installed and in service."""
 
-from datetime import UTC, date, timedelta
+from datetime import date, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -14,6 +14,7 @@ from hazardloop.service.api.problems import Problem, problems
 from hazardloop.service.api.required_devices import REQUIRED, RequiredOut, UnitRefOut
 from hazardloop.service.api.rows import fetch, fetch_one
 from hazardloop.service.api.schema import Instant, Out
+from hazardloop.service.api.site import Zone
 from hazardloop.service.api.spoken import ReadIn, formula_in
 
 router = APIRouter(tags=["figures"])
@@ -23,7 +24,8 @@ LONGEST: Final = timedelta(days=366)
 MOST_NAMED: Final = 100
 
 FORMULA: Final = (
-    "Whole UTC days from `from` to `to`, today as far as it is counted (as_of). A device has to be"
+    "Whole days of the service's time zone from `from` to `to`, today as far as it is counted"
+    " (as_of). A device has to be"
     " heard once in every slot of three expected intervals (at least a minute): online_rate ="
     " slots in which it was / slots, floored to 0.001. blind_minutes = minutes of slots in which it"
     " had no usable value of anything a rule looks at. coverage = hazard units of which at least"
@@ -187,6 +189,7 @@ class ConnectivityOut(Connectivity):
 async def get_connectivity(
     conn: Conn,
     now: Now,
+    zone: Zone,
     start: Annotated[AwareDatetime | None, Query(alias="from", description="7 days ago.")] = None,
     end: Annotated[AwareDatetime | None, Query(alias="to", description="Now.")] = None,
     group_by: SplitBy | None = None,
@@ -200,8 +203,8 @@ async def get_connectivity(
         raise Problem("invalid", "from, to: a period of up to 366 days, its start before its end")
     only = enterprise and await lookup.enterprise_id(conn, enterprise)
     wanted = {
-        "first": start.astimezone(UTC).date(),
-        "last": end.astimezone(UTC).date(),
+        "first": start.astimezone(zone).date(),
+        "last": end.astimezone(zone).date(),
         "to": end,
         "now": now,
         "enterprise": only or None,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 from fastapi import Depends, Request
 
@@ -52,6 +53,12 @@ async def instant_of(request: Request) -> datetime:
     return clock()
 
 
+async def zone_of(request: Request) -> ZoneInfo:
+    """Whose days the service counts by."""
+    return ZoneInfo((await site_of(request)).settings.tz)
+
+
 # Not plain functions: those would be run in a thread each, at every request.
 Here = Annotated[Site, Depends(site_of)]
 Now = Annotated[datetime, Depends(instant_of)]
+Zone = Annotated[ZoneInfo, Depends(zone_of)]
