@@ -321,12 +321,16 @@ class BriskConnection:
         asking = asyncio.ensure_future(self._ask(ask))
         try:
             await asyncio.wait({asking}, timeout=max(0.0, until - time.monotonic()))
-            if not asking.done():
-                self._sever()
-                await asyncio.wait({asking}, timeout=1.0)
+            if asking.done():
+                return asking.result()
+            self._sever()
+            await asyncio.wait({asking}, timeout=1.0)
             if not asking.done():
                 raise DatabaseAbsent("no answer in time")
-            return asking.result()
+            try:
+                return asking.result()
+            except LOST as error:  # by our own doing: there is no time for another try
+                raise DatabaseAbsent("no answer in time") from error
         finally:
             if not asking.done():
                 self._sever()
