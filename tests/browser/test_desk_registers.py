@@ -96,6 +96,78 @@ def test_a_new_secret_of_a_gateway_is_seen_once(visit: Any, town: Town) -> None:
     assert town.ask("SELECT secret_bcrypt FROM gateway WHERE code = 'G1'") != before
 
 
+def test_an_enterprise_a_gateway_and_a_device_are_registered_and_a_point_shows_its_limits(
+    visit: Any, town: Town
+) -> None:
+    page = visit().enter("supervisor")
+    show(page, "企业与设备")
+    page.get_by_role("button", name="登记企业").first.click()
+    form = page.get_by_role("form", name="登记企业")
+    form.get_by_label("编码").fill("E9")
+    form.get_by_label("名称").fill("新港储运")
+    form.get_by_role("button", name="登记企业").click()
+    panel = page.get_by_role("complementary", name="E9")
+    panel.get_by_role("button", name="添加网关").click()
+    form = panel.get_by_role("form", name="添加网关")
+    form.get_by_label("编码").fill("G9")
+    form.get_by_role("button", name="添加网关").click()
+    page.get_by_role("dialog").get_by_role("button", name="已记下").click()
+    panel.get_by_role("button", name="登记设备").click()
+    form = panel.get_by_role("form", name="登记设备")
+    form.get_by_label("编码（").fill("TK-9")
+    form.get_by_label("设备类型").select_option("tank")
+    form.get_by_label("属性").fill("height_m=10\n没有等号")
+    form.get_by_role("button", name="登记设备").click()
+    expect(form.get_by_role("alert")).to_contain_text("没有等号")
+    form.get_by_label("属性").fill("height_m=10")
+    form.get_by_role("button", name="登记设备").click()
+    panel.get_by_role("button", name="TK-9", exact=True).click()
+    panel.get_by_role("button", name="TK-9.level 趋势与限值").click()
+    point = panel.get_by_role("region", name="TK-9.level", exact=True)
+    expect(point).to_contain_text("height_m 10")
+    point.get_by_role("button", name="7 天").click()
+    expect(point).to_contain_text("该时段没有数据")
+    assert town.ask("SELECT tags FROM device WHERE code = 'TK-9'") == [({"height_m": 10},)]
+
+
+def test_a_contact_gets_channels_and_a_watch_is_planned(visit: Any, town: Town) -> None:
+    page = visit().enter("supervisor")
+    show(page, "联系人")
+    page.get_by_role("button", name="添加联系人").first.click()
+    form = page.get_by_role("form", name="添加联系人")
+    form.get_by_label("姓名").fill("王芳")
+    form.get_by_label("企业编码").fill("E1")
+    form.get_by_role("button", name="添加联系人").click()
+    page.get_by_role("button", name="王芳").click()
+    panel = page.get_by_role("complementary", name="王芳")
+    for kind, label, value in (
+        ("sms", "手机号码", "13812345678"),
+        ("mail", "邮箱地址", "wf@example.org"),
+    ):
+        panel.get_by_label("添加渠道").first.select_option(kind)
+        form = panel.get_by_role("form", name="添加渠道")
+        form.get_by_label(label).fill(value)
+        form.get_by_role("button", name="添加渠道").click()
+        expect(panel.locator(f"[data-channel={kind}]")).to_be_visible()
+    expect(panel).not_to_contain_text("红色报警需两个以上渠道")
+    panel.get_by_role("button", name="排到最前").click()
+    expect(panel.locator("[data-channel]").first).to_contain_text("邮件")
+    panel.get_by_role("button", name="关闭").click()
+    page.get_by_role("button", name="排班").first.click()
+    form = page.get_by_role("form", name="排班")
+    form.get_by_label("班次名称").fill("夜班")
+    ahead = "SELECT ((now() AT TIME ZONE 'Asia/Shanghai')::date + %s)::text"
+    first, last = (town.ask(ahead, days)[0][0] for days in (30, 31))
+    form.get_by_label("开始").fill(f"{first}T20:00")
+    form.get_by_label("结束").fill(f"{last}T08:00")
+    form.get_by_label("值班长").fill("supervisor")
+    form.get_by_label("监控员").fill("operator")
+    form.get_by_role("button", name="排班").click()
+    expect(page.locator("[data-watch=夜班]")).to_contain_text("监控员 operator")
+    planned = "SELECT starts_at = %s::timestamptz FROM shift WHERE name = '夜班'"
+    assert town.ask(planned, f"{first} 20:00+08") == [(True,)]
+
+
 def test_the_ledger_shows_who_did_what(visit: Any, town: Town) -> None:
     device = town.device("GD")
     town.read({f"{device}.lel": 60})

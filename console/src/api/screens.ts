@@ -22,7 +22,7 @@ export const approveHold = (hold: number) => ask<Hold>("POST", `/shelves/${id(ho
 /** Ends what is in force, declines what was asked, or withdraws what one asked oneself. */
 export const releaseHold = (hold: number) => ask<Hold>("POST", `/shelves/${id(hold)}/release`, { body: {} });
 
-export const shifts = () => list<Shift>("/shifts", {});
+export const shifts = (query: { to?: string } = {}) => list<Shift>("/shifts", query);
 export const currentShift = () => ask<CurrentShift>("GET", "/shifts/current");
 export const sheet = (shift: number) => ask<Sheet>("GET", `/shifts/${id(shift)}`);
 export const keepNotes = (shift: number, notes: string) =>
