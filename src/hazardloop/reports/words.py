@@ -122,8 +122,8 @@ ZH: Final[Mapping[str, str]] = {
     "rechecks_due": "到期待回头看",
     "overdue_cases": "超期处置",
     "now_note": "隐患、超期处置均为数据截止时刻的情况，不限于本期发生的。",
-    "days_note": "联网数据按 UTC 整日统计：{first} 至 {last}，已统计到 {as_of}。",
-    "days_none": "联网数据按 UTC 整日统计：{first} 至 {last}，尚无已统计的数据。",
+    "days_note": "联网数据按整日统计：{first} 至 {last}，已统计到 {as_of}。",
+    "days_none": "联网数据按整日统计：{first} 至 {last}，尚无已统计的数据。",
     "seats_note": "按 {seats} 个操作席位计；不含演练与补传数据中发现的报警。",
     "enterprise": "企业",
     "name": "名称",
@@ -326,8 +326,8 @@ EN: Final[Mapping[str, str]] = {
     "overdue_cases": "Overdue cases",
     "now_note": "Hazards and overdue cases are as they stood when the figures were frozen, whenever"
     " they began.",
-    "days_note": "Connectivity is counted by whole UTC days: {first} to {last}, as far as {as_of}.",
-    "days_none": "Connectivity is counted by whole UTC days: {first} to {last}, none of which is"
+    "days_note": "Connectivity is counted by whole days: {first} to {last}, as far as {as_of}.",
+    "days_none": "Connectivity is counted by whole days: {first} to {last}, none of which is"
     " counted yet.",
     "seats_note": "For {seats} operator seat(s); without drills and without alarms found in late"
     " data.",
