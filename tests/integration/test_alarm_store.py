@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hazardloop.alarms import store
+from hazardloop.alarms import rule_store, store
 from hazardloop.alarms.alarm import Change, ChangeKind, Direction, Tier, alarm_id_of
 from hazardloop.alarms.evaluation import Outcome
 from hazardloop.alarms.memory import CellRow
@@ -26,7 +26,7 @@ async def registry(database: str) -> Registry:
     worlds.register(database, {"GD-1": "gas_detector", "GD-2": "gas_detector"})
     async with await connect(database, "test") as connection:
         catalog = shipped_catalog()
-        await store.keep_rule_versions(connection, catalogue_rules(catalog))
+        await rule_store.keep_rule_versions(connection, catalogue_rules(catalog))
         return await load_registry(connection, catalog)
 
 
@@ -123,13 +123,13 @@ async def test_a_changed_rule_gets_a_new_version_and_an_unchanged_one_does_not(
 ) -> None:
     rules = catalogue_rules(shipped_catalog())
     async with await connect(database, "test") as connection:
-        assert set((await store.keep_rule_versions(connection, rules)).values()) == {1}
+        assert set((await rule_store.keep_rule_versions(connection, rules)).values()) == {1}
         await connection.execute(
             "INSERT INTO rule_version SELECT rule_id, 2, definition || '{\"deadband\": 99}'"
             "  FROM rule_version WHERE rule_id = %s",
             [RULE],
         )
-        versions = await store.keep_rule_versions(connection, rules)
+        versions = await rule_store.keep_rule_versions(connection, rules)
     assert versions.pop(RULE) == 3
     assert set(versions.values()) == {1}
 
@@ -139,7 +139,7 @@ async def test_a_flood_of_five_thousand_alarms_is_one_transaction(database: str)
     worlds.register(database, devices)
     async with await connect(database, "test") as connection:
         catalog = shipped_catalog()
-        await store.keep_rule_versions(connection, catalogue_rules(catalog))
+        await rule_store.keep_rule_versions(connection, catalogue_rules(catalog))
         registry = await load_registry(connection, catalog)
         changes = [
             Change(

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from hazardloop.alarms import store
+from hazardloop.alarms import rule_store
 from hazardloop.alarms.alarm import Change, ChangeKind, Direction, Tier, alarm_id_of
 from hazardloop.alarms.evaluation import Outcome
 from hazardloop.alarms.rules import catalogue_rules
@@ -98,7 +98,7 @@ async def district(database: str) -> Registry:
     """Its registry, and all that work on it needs in the database."""
     worlds.register(database)
     async with await connect(database, "test") as connection:
-        await store.keep_rule_versions(connection, catalogue_rules(shipped_catalog()))
+        await rule_store.keep_rule_versions(connection, catalogue_rules(shipped_catalog()))
         await connection.execute(
             "SELECT ensure_reading_partitions(to_timestamp(%s)::date, to_timestamp(%s)::date)",
             [START_US / 1e6, START_US / 1e6],

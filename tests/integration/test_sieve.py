@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from psycopg import OperationalError
 
-from hazardloop.alarms import store
+from hazardloop.alarms import rule_store
 from hazardloop.alarms.alarm import alarm_id_of
 from hazardloop.alarms.evaluation import Outcome
 from hazardloop.alarms.rules import catalogue_rules
@@ -89,7 +89,7 @@ class TestWork:
         """Stores it after the database was made to refuse something."""
         worlds.register(database)
         async with await connect(database, "test") as connection:
-            await store.keep_rule_versions(connection, catalogue_rules(shipped_catalog()))
+            await rule_store.keep_rule_versions(connection, catalogue_rules(shipped_catalog()))
             registry = await load_registry(connection, shipped_catalog())
             await connection.execute(
                 "SELECT ensure_reading_partitions(to_timestamp(%s)::date, to_timestamp(%s)::date)",

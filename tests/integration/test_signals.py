@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from hazardloop.alarms import hold_store, signal_store, store
+from hazardloop.alarms import hold_store, rule_store, signal_store, store
 from hazardloop.alarms.alarm import (
     Actor,
     Change,
@@ -125,7 +125,7 @@ async def district(database: str) -> Any:
         connection.execute("UPDATE device SET hazard_unit_id = 1 WHERE kind = 'gas_detector'")
     async with await connect(database, "test") as connection:
         catalog = shipped_catalog()
-        await store.keep_rule_versions(connection, catalogue_rules(catalog))
+        await rule_store.keep_rule_versions(connection, catalogue_rules(catalog))
         yield District(database, connection, await load_registry(connection, catalog))
 
 

@@ -129,3 +129,7 @@ class DrillRefused(Exception):
 
 class DrillUnknown(Exception):
     """No such drill, or none that the asker may see."""
+
+
+class DraftRefused(Exception):
+    """A change of a rule is not drafted or decided like this."""

@@ -17,8 +17,9 @@ from hazardloop.alarms.kernels import silent_from, stirring, usable
 from hazardloop.alarms.late_windows import CELLS_AT_ONCE, take_late
 from hazardloop.alarms.measuring import measured
 from hazardloop.alarms.memory import CellRow, LateFind, Memory, silence_at, watch_of
+from hazardloop.alarms.profiles import Gauge
 from hazardloop.alarms.rings import push_all, rounds
-from hazardloop.alarms.rule_table import Gauge, RuleTable
+from hazardloop.alarms.rule_table import RuleTable
 from hazardloop.alarms.rule_watches import US_PER_S
 from hazardloop.alarms.story import Moment, Story
 from hazardloop.alarms.walk import Walk, gathered_moment, note_find

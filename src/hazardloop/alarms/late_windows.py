@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from hazardloop.alarms.measuring import measured
-from hazardloop.alarms.rule_table import Gauge
+from hazardloop.alarms.profiles import Gauge
 from hazardloop.alarms.story import Moment
 from hazardloop.alarms.walk import Walk
 from hazardloop.alarms.watch import worst_entered

@@ -246,7 +246,9 @@ def carry_over(
     """
     carried = new_memory(new_table)
     if touched is not None:
-        touched = np.union1d(touched, _carrying_otherwise(old_table, new_table)).astype(np.int32)
+        anew = np.zeros(len(new_table.point_id), np.bool_)
+        anew[touched] = anew[_carrying_otherwise(old_table, new_table)] = True
+        touched = np.flatnonzero(anew).astype(np.int32)
     if touched is not None:
         _keep_untouched(old_table, memory, new_table, carried, touched)
     _keep_heard(old_table, memory, new_table, carried, touched)
@@ -267,8 +269,10 @@ def _keep_heard(
 ) -> None:
     """Gives `carried` what was heard of each point, by its id; untouched rows have it already."""
     rows = np.arange(len(new_table.point_id), dtype=np.int32) if touched is None else touched
-    old_rows = old_table.row_of.many(new_table.point_id[rows])
-    rows, old_rows = rows[old_rows >= 0], old_rows[old_rows >= 0]
+    old_rows = rows
+    if new_table.point_id is not old_table.point_id:
+        old_rows = old_table.row_of.many(new_table.point_id[rows])
+        rows, old_rows = rows[old_rows >= 0], old_rows[old_rows >= 0]
     for column in HEARD:
         getattr(carried, column)[rows] = getattr(memory, column)[old_rows]
 
@@ -306,20 +310,22 @@ def _keep_untouched(
     carried.missed[:length] = memory.missed
     carried.missed[touched] = False
     carried.due = memory.due
-    changed = set(touched.tolist())
-    carried.signals, memory.signals = _parted(memory.signals, lambda key: key[0] in changed)
-    carried.finds, memory.finds = _parted(memory.finds, lambda key: key[0] in changed)
-    carried.silences, memory.silences = _parted(memory.silences, lambda row: row in changed)
+    changed = np.zeros(len(carried.missed), np.bool_)
+    changed[touched] = True
+    carried.signals, memory.signals = _parted(memory.signals, lambda key: bool(changed[key[0]]))
+    carried.finds, memory.finds = _parted(memory.finds, lambda key: bool(changed[key[0]]))
+    carried.silences, memory.silences = _parted(memory.silences, lambda row: bool(changed[row]))
     if carried.silences:
-        old, new = _silence_keys(old_table), _silence_keys(new_table)
+        rules = len(new_table.rules)  # places of rules are never fewer
+        old, new = _silence_keys(old_table, rules), _silence_keys(new_table, rules)
         at = np.minimum(old.searchsorted(new), len(old) - 1)
         carried.silent_open[:] = (old[at] == new) & memory.silent_open[at]
         carried.silent_open &= carried.missed[new_table.silent_row]
 
 
-def _silence_keys(table: RuleTable) -> Times:
+def _silence_keys(table: RuleTable, rules: int) -> Times:
     """(m,) ascending, one number for each row and rule."""
-    return table.silent_row.astype(np.int64) * len(table.rules) + table.silent_rule
+    return table.silent_row.astype(np.int64) * rules + table.silent_rule
 
 
 def _parted(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -185,6 +185,8 @@ class Rule:
     """The response plan (处置卡), in the order of its items; copied to each case."""
     hours: Hours | None = None
     """What is measured outside them neither begins nor keeps up an alarm; None = at any time."""
+    body: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """As it was written, with its kind of device: JSON values only."""
 
     def tier_in(self, grade: int, tier: Tier) -> Tier:
         """What the written `tier` means in a hazard unit of `grade`."""

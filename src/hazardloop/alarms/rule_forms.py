@@ -110,6 +110,8 @@ class RuleForm(BaseModel, ABC):
     worse_in_grades: list[Annotated[int, Field(ge=1, le=4)]] = []
     plan: Annotated[list[PlanItemForm], Field(max_length=20)] = []
     window: WindowForm | None = None
+    unit_said: Annotated[str | None, Field(alias="unit")] = None
+    """That its limits are in, where somebody wants it checked."""
 
     @abstractmethod
     def tiers(self) -> set[Tier]:

@@ -1,68 +1,29 @@
 """Rules laid over a registry: which limits stand at which point, ready for evaluation.
 
 Points that are alike (same kind, grade and tags as far as rules ask) share one tuple of watches, so
-that a table of 440,000 points stays small; only what every reading passes is a column per point.
+that a table of 440,000 points stays small; only what every reading passes is a column per point. A
+rule that changes is laid anew over those points alone that it watches.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from hazardloop.alarms.alarm import Tier
 from hazardloop.alarms.group import IN_SERVICE, Group
 from hazardloop.alarms.hours import LOCAL_TZ
-from hazardloop.alarms.kernels import calm_band
-from hazardloop.alarms.measure import Measure
+from hazardloop.alarms.profiles import Gauge, Likeness, Profile, Profiles, asked_by, no_profiles
 from hazardloop.alarms.rings import room_for
 from hazardloop.alarms.rule import Grouped, Rule, Silence
-from hazardloop.alarms.rule_watches import (
-    US_PER_S,
-    PointFacts,
-    limits_in,
-    selects,
-    watch_of,
-    watches_of,
-)
+from hazardloop.alarms.rule_watches import US_PER_S, PointFacts, watch_of
 from hazardloop.alarms.watch import Watch
 from hazardloop.devices.readings import Floats, Rows, Tiers, Times
 from hazardloop.devices.registry import Registry, RowOf
 
 Number = TypeVar("Number", bound=np.generic)
-
-
-@dataclass(frozen=True, slots=True)
-class Gauge:
-    """One measure at a point, and what watches what it says."""
-
-    measure: Measure
-    watches: tuple[Watch, ...]
-    calm: tuple[float, float]
-    """At rest nothing changes while it is above the first and below the second."""
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """What watches the points of one likeness."""
-
-    watches: tuple[Watch, ...]
-    """Of the values themselves."""
-    silences: tuple[tuple[int, Tier], ...]
-    """Rules that watch for silence, each with the tier of its alarm."""
-    calm: tuple[float, float]
-    """A point at rest stays so while its value is above the first and below the second."""
-    gauges: tuple[Gauge, ...] = ()
-    groups: tuple[tuple[int, str, float], ...] = ()
-    """Rules that gather its points, with the enterprise and tag that a group shares, and a sign."""
-
-    @property
-    def reach_s(self) -> float:
-        """How far back its gauges look, in seconds."""
-        return max((gauge.measure.reach_s for gauge in self.gauges), default=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,22 +50,6 @@ class Gathering:
         return (*self.members, *(row for row in self.service if row >= 0))
 
 
-NOTHING: Final = Profile((), (), (-math.inf, math.inf))
-
-
-@dataclass(frozen=True, slots=True)
-class Profiles:
-    """Profiles that were made, so that points which are alike share one."""
-
-    asked: Mapping[tuple[str, str], tuple[tuple[int, ...], tuple[str, ...]]]
-    """Device kind and quantity to the rules for them, and the tags that these ask for."""
-    made: list[Profile]
-    by_likeness: dict[tuple[Any, ...], int]
-    """Likeness to place in `made`."""
-    place_of: dict[Profile, int]
-    """Profile to its place: points that differ may still be watched alike."""
-
-
 @dataclass(frozen=True, slots=True)
 class RuleTable:
     """Rules and what they watch; columns are (n,) over dense rows of the registry."""
@@ -116,6 +61,8 @@ class RuleTable:
     tz: str
     """Whose local time the hours of rules are in."""
     profiles: Profiles
+    likeness: Rows
+    """Place of each point's likeness."""
     profile: Rows
     """Place of each point's profile in those made."""
     calm_low: Floats
@@ -145,6 +92,11 @@ class RuleTable:
     """(m,) how long the point may be silent."""
     problems: tuple[str, ...]
     """What devices carry that rules cannot use, each with what was done instead."""
+
+    @property
+    def live(self) -> dict[int, Rule]:
+        """The rules that are in force, by their place: of one that is gone only the place stays."""
+        return {place: self.rules[place] for place in sorted(self.index.values())}
 
     def watches(self, row: int) -> tuple[Watch, ...]:
         """The rules that compare values at this point."""
@@ -183,7 +135,8 @@ def compile_rules(
         versions=tuple(versions.get(rule.rule_id, 1) for rule in rules),
         index={rule.rule_id: index for index, rule in enumerate(rules)},
         tz=tz,
-        profiles=Profiles(_asked(rules), [NOTHING], {}, {NOTHING: 0}),
+        profiles=no_profiles(dict(enumerate(rules))),
+        likeness=nobody,
         profile=nobody,
         calm_low=np.empty(0),
         calm_high=np.empty(0),
@@ -212,7 +165,126 @@ def lay_over(table: RuleTable, registry: Registry, rows: Rows) -> RuleTable:
         registry: its rows are those of the table and some behind them.
         rows: ascending; all that are new or may differ.
     """
-    places, problems = _profiles_at(table, registry, rows)
+    likeness = _likenesses_at(table.profiles, registry, rows)
+    profiles = table.profiles
+    fresh = range(len(profiles.profile), len(profiles.likenesses))
+    problems = profiles.work_out(table.rules, fresh, table.tz)
+    laid = _laid(table.likeness, len(registry), rows, likeness)
+    return _relaid(replace(table, likeness=laid, problems=tuple(problems)), registry, rows)
+
+
+def under_rules(
+    table: RuleTable, rules: Sequence[Rule], versions: Mapping[str, int], registry: Registry
+) -> tuple[RuleTable, Rows]:
+    """The table of these points under other rules, and the rows that are watched otherwise.
+
+    A rule that stays keeps its place, so what is remembered of it stays its own. Only what is
+    watched by a rule that changed is looked at.
+
+    Args:
+        table: is not changed, but for profiles and likenesses that are added.
+        rules: as they are now, with ids that differ.
+        versions: rule id to its version.
+        registry: of the table.
+    """
+    after = _with_places(table, rules, versions)
+    changed = {
+        place
+        for place in table.live.keys() | after.live.keys()
+        if table.live.get(place) != after.live.get(place)
+    }
+    concerned = {
+        (rule.device_kind, rule.quantity)
+        for place in changed
+        for rule in (table.live.get(place), after.live.get(place))
+        if rule is not None
+    }
+    after = _alike_anew(table, after, registry, concerned)
+    rows = _watched_otherwise(table, after, _rows_of(registry, concerned), changed)
+    return _relaid(after, registry, rows), rows
+
+
+def _with_places(table: RuleTable, rules: Sequence[Rule], versions: Mapping[str, int]) -> RuleTable:
+    """`table` with these rules, each in its place, laid over nothing yet."""
+    slots, index = [*table.rules], dict[str, int]()
+    for rule in rules:
+        place = index[rule.rule_id] = table.index.get(rule.rule_id, len(slots))
+        slots[place : place + 1] = [rule]
+    asked = asked_by({place: slots[place] for place in sorted(index.values())})
+    profiles = replace(table.profiles, asked=asked, profile=[*table.profiles.profile])
+    numbers = tuple(versions.get(rule.rule_id, 1) for rule in slots)
+    return replace(table, rules=tuple(slots), versions=numbers, index=index, profiles=profiles)
+
+
+def _alike_anew(
+    before: RuleTable, after: RuleTable, registry: Registry, concerned: Set[tuple[str, str]]
+) -> RuleTable:
+    """`after` with likenesses and profiles of the points of these kinds and quantities."""
+    profiles, likeness = after.profiles, after.likeness.copy()
+    asked_otherwise = {
+        key for key in concerned if profiles.tags_asked(key) != before.profiles.tags_asked(key)
+    }
+    rows = _rows_of(registry, asked_otherwise)
+    likeness[rows] = _likenesses_at(profiles, registry, rows)
+    places = [
+        place
+        for place, each in enumerate(profiles.likenesses)
+        if (each.facts.kind, each.facts.quantity) in concerned
+    ]
+    problems = profiles.work_out(after.rules, places, after.tz)
+    return replace(after, likeness=likeness, problems=tuple(problems))
+
+
+def _watched_otherwise(before: RuleTable, after: RuleTable, rows: Rows, changed: Set[int]) -> Rows:
+    """Which of these rows have another profile, or in it a rule that changed."""
+    places = np.array(after.profiles.profile, np.int32)[after.likeness[rows]]
+    with_changed = [
+        place
+        for place, each in enumerate(after.profiles.made)
+        if changed & {*(rule for rule, _ in each.silences), *(rule for rule, *_ in each.groups)}
+    ]
+    otherwise = places != before.profile[rows]
+    otherwise |= np.isin(places, np.array(with_changed, np.int32))
+    found: Rows = rows[otherwise]
+    return found
+
+
+def _rows_of(registry: Registry, asked: Set[tuple[str, str]]) -> Rows:
+    """Rows of the registered points that measure one of these, by kind and quantity."""
+    places = [
+        place
+        for place, each in enumerate(registry.measurands)
+        if (each.kind, each.quantity) in asked
+    ]
+    found = np.isin(registry.measurand, np.array(places, np.int32)) & registry.registered
+    return np.flatnonzero(found).astype(np.int32)
+
+
+def _likenesses_at(profiles: Profiles, registry: Registry, rows: Rows) -> Rows:
+    """Place of the likeness of each of these rows."""
+    places = np.zeros(len(rows), np.int32)
+    asked = [profiles.tags_asked((each.kind, each.quantity)) for each in registry.measurands]
+    columns = (registry.measurand, registry.grade, registry.registered)
+    told = zip(rows.tolist(), *(column[rows].tolist() for column in columns), strict=True)
+    for at, (row, measurand, grade, registered) in enumerate(told):
+        if not registered or (tags := asked[measurand]) is None:
+            continue
+        device = registry.devices[row]
+        enterprise = registry.gateway_by_id[device.gateway_id].enterprise
+        said = tuple([str(device.tags.get(tag, "")) for tag in tags])
+        likely = (measurand, grade, enterprise, tags, said)
+        place = profiles.like.get(likely)
+        if place is None:
+            what = registry.measurands[measurand]
+            facts = PointFacts(what.kind, what.quantity, grade, device.tags, enterprise)
+            place = profiles.add(likely, Likeness(facts, device.code))
+        places[at] = place
+    return places
+
+
+def _relaid(table: RuleTable, registry: Registry, rows: Rows) -> RuleTable:
+    """The table with everything at these rows made anew from their likenesses."""
+    places = np.array(table.profiles.profile, np.int32)[table.likeness[rows]]
     bands = np.array([each.calm for each in table.profiles.made])
     silent = _silences(table, registry, rows, places)
     profile = _laid(table.profile, len(registry), rows, places)
@@ -235,7 +307,6 @@ def lay_over(table: RuleTable, registry: Registry, rows: Rows) -> RuleTable:
         silent_rule=silent[1],
         silent_tier=silent[2],
         silent_limit_us=silent[3],
-        problems=tuple(problems),
     )
 
 
@@ -298,79 +369,6 @@ def _service_rows(registry: Registry) -> dict[int, int]:
     return dict(zip(registry.device_id[rows].tolist(), rows.tolist(), strict=True))
 
 
-def _asked(
-    rules: Sequence[Rule],
-) -> dict[tuple[str, str], tuple[tuple[int, ...], tuple[str, ...]]]:
-    found: dict[tuple[str, str], list[int]] = {}
-    for index, rule in enumerate(rules):
-        found.setdefault((rule.device_kind, rule.quantity), []).append(index)
-    return {
-        key: (tuple(indices), _tags_asked(rules[index] for index in indices))
-        for key, indices in found.items()
-    }
-
-
-def _profiles_at(table: RuleTable, registry: Registry, rows: Rows) -> tuple[Rows, list[str]]:
-    """Place of the profile of each of these rows, and what tags could not be used."""
-    profiles, problems = table.profiles, list[str]()
-    places = np.zeros(len(rows), np.int32)
-    asked = [profiles.asked.get((each.kind, each.quantity)) for each in registry.measurands]
-    columns = (registry.measurand, registry.grade, registry.registered)
-    told = zip(rows.tolist(), *(column[rows].tolist() for column in columns), strict=True)
-    for at, (row, measurand, grade, registered) in enumerate(told):
-        if not registered or (wanted := asked[measurand]) is None:
-            continue
-        device = registry.devices[row]
-        enterprise = registry.gateway_by_id[device.gateway_id].enterprise
-        tags = tuple(str(device.tags.get(tag, "")) for tag in wanted[1])
-        likeness = (wanted[0], grade, enterprise, tags)
-        place = profiles.by_likeness.get(likeness)
-        if place is None:
-            what = registry.measurands[measurand]
-            facts = PointFacts(what.kind, what.quantity, grade, device.tags, enterprise)
-            profile, odd = _profile(table, wanted[0], facts)
-            problems += [f"device {device.code}: {each}" for each in odd]
-            place = profiles.place_of.setdefault(profile, len(profiles.made))
-            if place == len(profiles.made):
-                profiles.made.append(profile)
-            profiles.by_likeness[likeness] = place
-        places[at] = place
-    return places, problems
-
-
-def _profile(
-    table: RuleTable, indices: Sequence[int], facts: PointFacts
-) -> tuple[Profile, list[str]]:
-    rules = table.rules
-    found, problems = watches_of(rules, indices, facts, table.tz)
-    watches = tuple(watch for watch in found if watch.measure is None)
-    silences = tuple(
-        (index, rules[index].tier_in(facts.grade, condition.tier))
-        for index in indices
-        if isinstance(condition := rules[index].condition, Silence) and selects(rules[index], facts)
-    )
-    calm = calm_band([(watch, None) for watch in watches])
-    groups = tuple(
-        (index, condition.group.key(facts.enterprise, facts.tags), sign)
-        for index in indices
-        if isinstance(condition := rules[index].condition, Grouped)
-        and (sign := condition.group.sign(facts.tags))
-        and selects(rules[index], facts)
-    )
-    return Profile(watches, silences, calm, _gauges(found), groups), problems
-
-
-def _gauges(watches: Sequence[Watch]) -> tuple[Gauge, ...]:
-    by_measure: dict[Measure, list[Watch]] = {}
-    for watch in watches:
-        if watch.measure is not None:
-            by_measure.setdefault(watch.measure, []).append(watch)
-    return tuple(
-        Gauge(measure, tuple(found), calm_band([(watch, None) for watch in found]))
-        for measure, found in by_measure.items()
-    )
-
-
 def _silences(
     table: RuleTable, registry: Registry, rows: Rows, places: Rows
 ) -> tuple[Rows, Rows, Tiers, Times]:
@@ -400,14 +398,3 @@ def _silences(
         np.insert(table.silent_tier[kept], at, tiers[order]),
         np.insert(table.silent_limit_us[kept], at, limit_us[order]),
     )
-
-
-def _tags_asked(rules: Any) -> tuple[str, ...]:
-    asked: set[str] = set()
-    for rule in rules:
-        asked |= {*rule.select.tags, *rule.select.except_tags}
-        if (limits := limits_in(rule.condition)) is not None and limits.of is not None:
-            asked.add(limits.of)
-        if isinstance(rule.condition, Grouped):
-            asked |= {*rule.condition.group.by, rule.condition.group.role} - {""}
-    return tuple(sorted(asked))

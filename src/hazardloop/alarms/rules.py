@@ -127,13 +127,33 @@ def _misfits_of_bits(form: StateForm, quantity: Quantity) -> Iterable[tuple[str,
             yield "bits", f"bit {bit} is never set: {form.quantity} reaches {quantity.high:g}"
 
 
+def _misfits_of_unit(
+    form: RuleForm, quantity: Quantity, kind: DeviceKind
+) -> Iterable[tuple[str, str]]:
+    if form.unit_said is None:
+        return
+    unit = quantity.unit
+    if isinstance(form, MeasuredForm):
+        unit = form.derived(quantity, kind.expected_interval_s).unit
+    elif isinstance(form, GroupedForm):
+        unit = form.span(quantity)[2]
+    elif isinstance(form, ThresholdForm) and form.of is not None:
+        unit = "1"
+    elif isinstance(form, StaleForm):
+        unit = "s"
+    if form.unit_said != unit:
+        yield "unit", f"unit: found {form.unit_said!r}, its limits are in {unit!r}"
+
+
 def _misfits(
     form: RuleForm, quantity: Quantity | None, kind: DeviceKind
 ) -> Iterable[tuple[str, str]]:
     """What of a rule cannot be, given the quantity that it watches: (field, why)."""
     if quantity is None:
         yield "quantity", f"{kind.code} has no quantity {form.quantity!r}"
-    elif isinstance(form, MeasuredForm):
+        return
+    yield from _misfits_of_unit(form, quantity, kind)
+    if isinstance(form, MeasuredForm):
         yield from form.misfits(quantity, kind.expected_interval_s)
     elif isinstance(form, GroupedForm):
         yield from form.misfits(quantity)
@@ -205,6 +225,7 @@ def _read_rule(marked: Marked, kind: DeviceKind | None, catalog: Catalog | None)
         worse_in_grades=tuple(form.worse_in_grades),
         plan=tuple(PlanItem(one.item, one.text.text(), one.required) for one in form.plan),
         hours=form.window.hours() if form.window else None,
+        body=body | {"select": (body.get("select") or {}) | {"kind": device_kind}},
     )
 
 
@@ -232,14 +253,19 @@ def _read_rules(
 
 def _crossed(one: Rule, other: Rule) -> str:
     """How the limits of two rules for the same values cross, a low one above a high one."""
-    mine, theirs = one.condition, other.condition
-    if not isinstance(mine, Threshold) or not isinstance(theirs, Threshold):
-        return ""
     alike = all(
         getattr(one, name) == getattr(other, name)
         for name in ("device_kind", "quantity", "select", "hours")
     )
-    if not alike or mine.of != theirs.of or mine.direction is theirs.direction:
+    return low_above_high(one, other) if alike else ""
+
+
+def low_above_high(one: Rule, other: Rule) -> str:
+    """How the limits of two rules cross, if both watch the values of one point; empty: not."""
+    mine, theirs = one.condition, other.condition
+    if not isinstance(mine, Threshold) or not isinstance(theirs, Threshold):
+        return ""
+    if mine.of != theirs.of or mine.direction is theirs.direction:
         return ""
     high, low = (mine, theirs) if mine.direction is Direction.HIGH else (theirs, mine)
     least, most = (bound(x for _, x in side.limits) for bound, side in ((min, high), (max, low)))
@@ -294,6 +320,11 @@ def load_rules(text: str, name: str, catalog: Catalog | None = None) -> tuple[Ru
     return tuple(rules)
 
 
+def read_rule(body: Mapping[str, Any], catalog: Catalog) -> Rule:
+    """The rule of that body, as it stands in a rule file. FileRefused: with every problem found."""
+    return _read_rule(Marked("rule", body, {}), None, catalog)
+
+
 def check(text: str, name: str, catalog: Catalog | None = None) -> list[Problem]:
     """What is wrong with a catalogue file or a rule file, by line; nothing = it can be used."""
     try:
@@ -312,6 +343,7 @@ def definition_of(rule: Rule) -> dict[str, Any]:
     """A rule as it is stored: JSON values only; equal ones are one version."""
     condition = _condition_said(rule.condition)
     said = asdict(rule)
+    del said["body"]
     said["plan"], said["hours"] = list(said["plan"]), _plain(said["hours"])
     for later in ("latch", "re_alarm_s", "plan", "hours"):
         if not said[later]:

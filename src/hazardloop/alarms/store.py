@@ -14,8 +14,6 @@ from hazardloop.alarms import canary_store, case_store, consequences, hold_store
 from hazardloop.alarms.alarm import Change, ChangeKind
 from hazardloop.alarms.evaluation import Outcome
 from hazardloop.alarms.memory import CellRow, OpenAlarmRow
-from hazardloop.alarms.rule import Rule
-from hazardloop.alarms.rules import definition_of
 from hazardloop.alarms.signal import Hold
 from hazardloop.devices.instants import rfc3339, utc
 from hazardloop.devices.registry import CANARY_KIND, Registry
@@ -131,15 +129,6 @@ OPEN_ALARMS: Final = """
       FROM alarm
      WHERE cleared_at IS NULL OR (found_late AND cleared_at > now() - interval '31 days')
      ORDER BY cleared_at, recorded_at, raised_at"""
-
-RULE_VERSIONS: Final = """
-    SELECT DISTINCT ON (rule_id) rule_id, version, definition
-      FROM rule_version ORDER BY rule_id, version DESC"""
-
-ADD_RULE_VERSION: Final = """
-    INSERT INTO rule_version (rule_id, version, definition) VALUES (%s, %s, %s)"""
-
-ONE_AT_A_TIME: Final = "SELECT pg_advisory_xact_lock(hashtext('hazardloop.rule_versions'))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -476,25 +465,3 @@ async def note_announced(connection: Connection, announcements: Sequence[Announc
             "version": [one.version for one in announcements],
         },
     )
-
-
-async def keep_rule_versions(connection: Connection, rules: Iterable[Rule]) -> dict[str, int]:
-    """The version of each rule; a rule whose definition differs from its newest one gets another.
-
-    In its own transaction, one process at a time.
-    """
-    async with connection.transaction():
-        await connection.execute(ONE_AT_A_TIME)
-        cursor = await connection.execute(RULE_VERSIONS)
-        known = {rule_id: (version, text) for rule_id, version, text in await cursor.fetchall()}
-        versions: dict[str, int] = {}
-        for rule in rules:
-            definition = definition_of(rule)
-            version, newest = known.get(rule.rule_id, (0, None))
-            if newest != definition:
-                version += 1
-                await connection.execute(
-                    ADD_RULE_VERSION, [rule.rule_id, version, Jsonb(definition)]
-                )
-            versions[rule.rule_id] = version
-    return versions

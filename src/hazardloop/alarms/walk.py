@@ -13,7 +13,8 @@ from hazardloop.alarms.kernels import let_time_pass, take_value
 from hazardloop.alarms.measure import Measure
 from hazardloop.alarms.measuring import explained, measured
 from hazardloop.alarms.memory import CellRow, Held, LateFind, Memory, cell_row
-from hazardloop.alarms.rule_table import Gathering, Gauge, RuleTable
+from hazardloop.alarms.profiles import Gauge
+from hazardloop.alarms.rule_table import Gathering, RuleTable
 from hazardloop.alarms.story import Moment, Story
 from hazardloop.alarms.watch import Signal, Watch, signal_at_rest, worst_entered
 from hazardloop.devices.readings import NEVER, Floats, Times

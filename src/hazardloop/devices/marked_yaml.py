@@ -23,6 +23,8 @@ class Problem:
     file: str
     line: int
     message: str
+    path: Path = ()
+    """Where in the file, or in the part of it that was looked at."""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.message}"
@@ -53,7 +55,7 @@ class Marked:
 
     def problem(self, path: Path, message: str) -> Problem:
         """`message` about the value at `path`."""
-        return Problem(self.file, self.line(path), message)
+        return Problem(self.file, self.line(path), message, path)
 
     def at(self, *path: str | int) -> "Marked":
         """The part at `path`, with its own marks. KeyError, IndexError: there is none."""

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from hazardloop.alarms import notice_store, shift_store
+from hazardloop.alarms import notice_store, rule_store, shift_store
 from hazardloop.alarms import store as alarm_store
 from hazardloop.alarms.alarm import (
     Change,
@@ -104,7 +104,7 @@ async def _raised(
 ) -> Change:
     (row,) = (row for (_, quantity), row in home.own.items() if quantity == QUANTITY)
     rules = [rule for rule in catalogue_rules(catalog) if rule.rule_id == RULE]
-    version = (await alarm_store.keep_rule_versions(conn, rules))[RULE]
+    version = (await rule_store.keep_rule_versions(conn, rules))[RULE]
     point_id, at_us = int(home.point_id[row]), microseconds_of(at)
     return Change(
         kind=ChangeKind.RAISED,

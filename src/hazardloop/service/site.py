@@ -1,15 +1,18 @@
 """All that a worker must know of its district: registry, routes, rules and their versions."""
 
 import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from hazardloop.alarms import store as alarm_store
+from hazardloop.alarms import rule_store
 from hazardloop.alarms.hours import LOCAL_TZ
 from hazardloop.alarms.rule import Rule
-from hazardloop.alarms.rule_table import RuleTable, compile_rules, lay_over
-from hazardloop.alarms.rules import catalogue_rules
+from hazardloop.alarms.rule_store import Kept
+from hazardloop.alarms.rule_table import RuleTable, compile_rules, lay_over, under_rules
+from hazardloop.alarms.rules import catalogue_rules, definition_of, read_rule
 from hazardloop.devices import store as registry_store
 from hazardloop.devices.catalog import Catalog, read_catalog, shipped_catalog
+from hazardloop.devices.marked_yaml import FileRefused
 from hazardloop.devices.readings import Rows
 from hazardloop.devices.registry import Registry
 from hazardloop.devices.store import Changes
@@ -32,6 +35,8 @@ class Site:
     routes: Routes
     table: RuleTable
     senders: Senders
+    followed: Mapping[str, int]
+    """The versions in force as they are stored; those that cannot be used are not in `versions`."""
 
 
 def known_kinds(settings: Settings) -> Catalog:
@@ -47,12 +52,70 @@ def known_kinds(settings: Settings) -> Catalog:
 
 
 async def load_site(connection: Connection, settings: Settings) -> Site:
-    """The district as it stands; rules that are new or changed get their version here."""
+    """The district as it stands; rules of files that are new or changed get their version here."""
     catalog = known_kinds(settings)
-    rules = catalogue_rules(catalog)
-    versions = await alarm_store.keep_rule_versions(connection, rules)
+    files = catalogue_rules(catalog)
+    of_files = await rule_store.keep_rule_versions(connection, files, whole=True)
+    kept = await rule_store.in_force(connection)
+    rules, versions = rules_of(
+        kept, catalog, {rule.rule_id: (rule, of_files[rule.rule_id]) for rule in files}
+    )
     registry = await registry_store.load_registry(connection, catalog)
-    return site_of(catalog, rules, versions, registry, settings.tz)
+    site = site_of(catalog, rules, versions, registry, settings.tz)
+    return replace(site, followed=_numbers(kept))
+
+
+def rules_of(
+    kept: Iterable[Kept], catalog: Catalog, known: Mapping[str, tuple[Rule, int]]
+) -> tuple[tuple[Rule, ...], dict[str, int]]:
+    """The rules in force with their versions.
+
+    Args:
+        kept: of each rule the version in force.
+        catalog: what they speak of.
+        known: rules by id with their versions. One that is kept as it is known need not be read;
+            it stands in for one that cannot be used: no rule ends because a change of it is wrong.
+    """
+    rules: list[Rule] = []
+    versions: dict[str, int] = {}
+    for each in kept:
+        if each.retired:
+            continue
+        rule, version = _rule_of(each, catalog, *known.get(each.rule_id, (None, 0)))
+        if rule is not None:
+            rules.append(rule)
+            versions[rule.rule_id] = version
+    return tuple(rules), versions
+
+
+def _rule_of(
+    kept: Kept, catalog: Catalog, known: Rule | None, version: int
+) -> tuple[Rule | None, int]:
+    if known is not None and definition_of(known) == kept.definition:
+        return known, kept.version
+    try:
+        return read_rule(kept.body or {}, catalog), kept.version
+    except FileRefused as refused:
+        told = {"rule": kept.rule_id, "version": kept.version, "reason": str(refused)}
+        log.error("this version of a rule cannot be used", extra=told)
+    return known, version
+
+
+def _numbers(kept: Iterable[Kept]) -> dict[str, int]:
+    return {each.rule_id: each.version for each in kept if not each.retired}
+
+
+def under(site: Site, kept: Sequence[Kept]) -> tuple[Site, Rows]:
+    """`site` under the rules in force now, and the rows that are watched otherwise.
+
+    Slow where many points are concerned, and safe in a thread, while nobody else changes the site.
+    """
+    known = {rule.rule_id: (rule, site.versions[rule.rule_id]) for rule in site.rules}
+    rules, versions = rules_of(kept, site.catalog, known)
+    table, rows = under_rules(site.table, rules, versions, site.registry)
+    _warn(table)
+    changed = replace(site, rules=rules, versions=versions, table=table, followed=_numbers(kept))
+    return changed, rows
 
 
 def site_of(
@@ -65,9 +128,8 @@ def site_of(
     """The district of these parts."""
     table = compile_rules(rules, registry, versions, tz)
     _warn(table)
-    return Site(
-        catalog, rules, versions, registry, routes_of(registry), table, Senders(registry.gateways)
-    )
+    routes, senders = routes_of(registry), Senders(registry.gateways)
+    return Site(catalog, rules, versions, registry, routes, table, senders, versions)
 
 
 async def bring_up_to_date(

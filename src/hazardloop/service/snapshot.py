@@ -21,7 +21,7 @@ from hazardloop.alarms.memory import CellRow, OpenAlarmRow
 from hazardloop.alarms.rings import Lately, empty_rings, lately, lay_all
 from hazardloop.alarms.rule import Rule
 from hazardloop.alarms.rule_table import RuleTable
-from hazardloop.alarms.rules import catalogue_rules, definition_of
+from hazardloop.alarms.rules import catalogue_rules, definition_of, read_rule
 from hazardloop.alarms.withholding import StandingHold
 from hazardloop.devices.catalog import Catalog
 from hazardloop.devices.drafting import build_registry
@@ -34,7 +34,7 @@ from hazardloop.service.site import Site, site_of
 
 Some = TypeVar("Some")
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 AT_ONCE: Final = 2_000
 """Devices, limits or alarms in a frame: some milliseconds of work."""
 
@@ -74,8 +74,10 @@ class _Head(msgspec.Struct):
     schema: str
     saved_us: int
     revision: int
-    rules: dict[str, tuple[int, str]]
-    """Version, and what the definition was, by rule."""
+    rules: dict[str, tuple[int, dict[str, Any]]]
+    """Version in force, and what was written, by rule."""
+    files: dict[str, str]
+    """Of each rule in the files of the program that wrote it: what it said."""
     measurands: list[Measurand]
     gateways: list[GatewayRecord]
     tags: list[dict[str, Any]]
@@ -109,7 +111,8 @@ def frames_of(site: Site, then: Still, saved_us: int) -> Iterator[bytes]:
         schema(),
         saved_us,
         registry.revision,
-        {rule.rule_id: (site.versions[rule.rule_id], _digest(rule)) for rule in site.rules},
+        {rule.rule_id: (site.versions[rule.rule_id], dict(rule.body)) for rule in site.rules},
+        {rule.rule_id: _digest(rule) for rule in catalogue_rules(site.catalog)},
         list(registry.measurands),
         [
             GatewayRecord(g.gateway_id, g.code, g.enterprise_id, g.enterprise, g.dialect, g.profile)
@@ -145,12 +148,11 @@ def snapshot_of(frames: Iterator[bytes], catalog: Catalog, tz: str = LOCAL_TZ) -
     """What the frames say. SnapshotUnusable: they are not for this program, or not whole."""
     try:
         head = msgspec.msgpack.decode(_next(frames), type=_Head)
-        rules = catalogue_rules(catalog)
-        _require_ours(head, rules)
+        _require_ours(head, catalogue_rules(catalog))
+        rules = tuple(read_rule(body, catalog) for _, body in head.rules.values())
         registry = _registry(head, frames)
-        site = site_of(
-            catalog, rules, {r: version for r, (version, _) in head.rules.items()}, registry, tz
-        )
+        versions = {rule_id: version for rule_id, (version, _) in head.rules.items()}
+        site = site_of(catalog, rules, versions, registry, tz)
         return Snapshot(site, _known(head, frames, site.table), head.saved_us)
     except (msgspec.MsgspecError, ValueError) as error:
         raise SnapshotUnusable(f"the snapshot is not understood: {error}") from error
@@ -170,8 +172,9 @@ def _require_ours(head: _Head, rules: Sequence[Rule]) -> None:
             f" this one needs {schema()}"
         )
     ours = {rule.rule_id: _digest(rule) for rule in rules}
-    theirs = {rule_id: digest for rule_id, (_, digest) in head.rules.items()}
-    if changed := sorted(rule for rule, digest in ours.items() if theirs.get(rule) != digest):
+    if changed := sorted(
+        rule for rule in ours | head.files if ours.get(rule) != head.files.get(rule)
+    ):
         raise SnapshotUnusable(
             f"rule {changed[0]} was changed since the snapshot was written,"
             " and only the database can give it its version"

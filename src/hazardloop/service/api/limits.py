@@ -8,9 +8,11 @@ from pydantic import ConfigDict, Field
 
 from hazardloop.alarms.point_limits import PointLimit, limits_at
 from hazardloop.alarms.rule import Derived, Grouped, Rule
+from hazardloop.alarms.rule_store import Kept
 from hazardloop.alarms.rule_watches import PointFacts
 from hazardloop.alarms.rules import rules_of_kind
 from hazardloop.devices import store as device_store
+from hazardloop.devices.catalog import Catalog
 from hazardloop.service.api import lookup
 from hazardloop.service.api.access import Conn, Here, require
 from hazardloop.service.api.device_kinds import Words
@@ -18,7 +20,9 @@ from hazardloop.service.api.points import PointPath, finite
 from hazardloop.service.api.problems import problems
 from hazardloop.service.api.rows import fetch, fetch_one
 from hazardloop.service.api.schema import Out
+from hazardloop.service.api.site import Site
 from hazardloop.service.database import Connection
+from hazardloop.service.site import rules_of
 
 router = APIRouter(tags=["rules"])
 
@@ -62,8 +66,8 @@ class RuleRef(Out):
     """A rule as a limit comes from it."""
 
     id: str
-    version: int | None = Field(description="Null: no worker has taken this rule up yet.")
-    origin: str = Field(description="`file`: a file of the catalogue.")
+    version: int
+    origin: str = Field(description="`file`: the deployment brought it; `api`: people decided it.")
     kind: str
     name: Words
     source: str = Field(description="The standard or decision that the numbers come from.")
@@ -131,9 +135,9 @@ POINT: Final = f"""
            JOIN enterprise e ON e.enterprise_id = p.enterprise_id
            LEFT JOIN hazard_unit u ON u.hazard_unit_id = d.hazard_unit_id
      WHERE p.point_id = %(id)s"""
-VERSIONS: Final = """
-    SELECT rule_id, max(version) AS version FROM rule_version
-     WHERE rule_id = ANY (%(rules)s) GROUP BY rule_id"""
+IN_FORCE: Final = """
+    SELECT rule_id, version, definition, body, origin, retired FROM rules_in_force(now())
+     WHERE definition ->> 'device_kind' = %(kind)s AND definition ->> 'quantity' = %(quantity)s"""
 
 
 @router.get(
@@ -146,11 +150,11 @@ async def get_point_limits(point: PointPath, conn: Conn, here: Here) -> PointLim
     row = await fetch_one(conn, POINT, {"id": await lookup.point_id(conn, point)})
     assert row is not None  # the lookup saw it in this transaction
     kind = here.kinds.get(row["kind"])
-    rules = rules_of_kind(kind)[0] if kind else []
+    kept = await _in_force(conn, row)
+    rules = _rules(kept, here, row["kind"])
     interval_s = row["expected_interval_s"] or (kind.expected_interval_s if kind else 0.0)
     facts = PointFacts(row["kind"], row["quantity"], row["grade"], row["tags"], row["enterprise"])
     limits, odd = limits_at(rules, facts, float(interval_s), here.settings.tz)
-    versions = await _versions(conn, [rule.rule_id for rule in rules])
     quantity = kind.quantities.get(row["quantity"]) if kind else None
     return PointLimits(
         id=row["id"],
@@ -158,21 +162,31 @@ async def get_point_limits(point: PointPath, conn: Conn, here: Here) -> PointLim
         unit=row["unit"],
         range=(finite(quantity.low), finite(quantity.high)) if quantity else (None, None),
         grade=row["grade"],
-        limits=[_limit(each, versions, row["unit"]) for each in limits],
+        limits=[_limit(each, kept[each.rule.rule_id], row["unit"]) for each in limits],
         not_understood=odd,
     )
 
 
-async def _versions(conn: Connection, rules: list[str]) -> dict[str, int]:
-    rows = await fetch(conn, VERSIONS, {"rules": rules})
-    return {row["rule_id"]: row["version"] for row in rows}
+async def _in_force(conn: Connection, row: Mapping[str, Any]) -> dict[str, Kept]:
+    """The versions in force of rules for the quantity of the point, by rule id."""
+    rows = await fetch(conn, IN_FORCE, {"kind": row["kind"], "quantity": row["quantity"]})
+    return {one["rule_id"]: Kept(**one) for one in rows}
 
 
-def _limit(one: PointLimit, versions: Mapping[str, int], unit: str) -> PointLimitOut:
+def _rules(kept: Mapping[str, Kept], here: Site, kind: str) -> tuple[Rule, ...]:
+    """The rules in force, as workers read them."""
+    known = here.kinds.get(kind)
+    files = rules_of_kind(known)[0] if known else []
+    return rules_of(
+        kept.values(), Catalog(here.kinds), {each.rule_id: (each, 0) for each in files}
+    )[0]
+
+
+def _limit(one: PointLimit, kept: Kept, unit: str) -> PointLimitOut:
     rule, condition = one.rule, one.rule.condition
     deadband = None if one.leaves_at is None else float(f"{abs(one.limit - one.leaves_at):.9g}")
     return PointLimitOut(
-        rule=_ref(rule, versions.get(rule.rule_id)),
+        rule=_ref(rule, kept),
         tier=one.tier.wire,
         direction=one.direction.value,
         limit=one.limit,
@@ -189,11 +203,11 @@ def _limit(one: PointLimit, versions: Mapping[str, int], unit: str) -> PointLimi
     )
 
 
-def _ref(rule: Rule, version: int | None) -> RuleRef:
+def _ref(rule: Rule, kept: Kept) -> RuleRef:
     return RuleRef(
         id=rule.rule_id,
-        version=version,
-        origin="file",
+        version=kept.version,
+        origin=kept.origin,
         kind=rule.kind.value,
         name=Words.model_validate(rule.name),
         source=rule.source,

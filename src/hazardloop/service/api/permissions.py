@@ -17,6 +17,9 @@ PERMISSIONS: Final[Mapping[str, frozenset[Role]]] = {
     "balance.read": EVERYONE,
     "dead_letters.read": EVERYONE - {Role.TESTER},
     "dead_letters.retry": frozenset({Role.ADMIN, Role.SUPERVISOR, Role.OPERATOR}),
+    "rules.read": EVERYONE,
+    "rules.draft": frozenset({Role.ADMIN, Role.SUPERVISOR}),
+    "rules.approve": frozenset({Role.ADMIN, Role.SUPERVISOR}),
     "alarms.read": EVERYONE,
     "alarms.acknowledge": frozenset({Role.OPERATOR, Role.SUPERVISOR}),
     "alarms.reset": frozenset({Role.OPERATOR, Role.SUPERVISOR}),
@@ -55,7 +58,8 @@ PERMISSIONS: Final[Mapping[str, frozenset[Role]]] = {
     "notices.resend": frozenset({Role.ADMIN, Role.SUPERVISOR, Role.OPERATOR}),
     "ledger.read": frozenset({Role.AUDITOR, Role.AUTHORITY, Role.SUPERVISOR, Role.ENTERPRISE}),
 }
-"""`alarms.shelve` lets ask for it, `alarms.grant` lets it be so (alarms/hold.py).
+"""`rules.approve` is never for a draft of one's own (service/api/rules.py).
+`alarms.shelve` lets ask for it, `alarms.grant` lets it be so (alarms/hold.py).
 `cases.step` opens the door; which step who may take then is the table of alarms/lifecycle.py."""
 
 

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from hazardloop.alarms.errors import (
     CaseOvertaken,
     CaseUnknown,
+    DraftRefused,
     DrillRefused,
     DrillUnknown,
     HazardForbidden,
@@ -52,6 +53,7 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "already_acknowledged": (409, "It is acknowledged already"),
     "signal_refused": (409, "The signal does not allow this now"),
     "drill_refused": (409, "A drill is not announced or cancelled like this"),
+    "draft_refused": (409, "A rule is not changed like this"),
     "hold_refused": (409, "Annunciation is not withheld like this"),
     "not_retryable": (409, "This message cannot be taken again"),
     "step_refused": (409, "This step is not allowed now"),
@@ -176,6 +178,7 @@ EXCEPTIONS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     DrillRefused: lambda error: Problem("drill_refused", str(error)),
     SimulationRefused: lambda error: Problem("simulation_refused", str(error)),
     DrillUnknown: lambda error: Problem("not_found", str(error)),
+    DraftRefused: lambda error: Problem("draft_refused", str(error)),
     HoldRefused: lambda error: Problem("hold_refused", str(error)),
     HoldForbidden: lambda error: Problem("forbidden", str(error)),
     HoldUnknown: lambda error: Problem("not_found", str(error)),
