@@ -13,14 +13,13 @@ from zoneinfo import ZoneInfo
 
 import yaml
 
-from hazardloop.alarms.rules import catalogue_rules
 from hazardloop.devices.marked_yaml import FileRefused
 from hazardloop.replay.errors import ReplayError
 from hazardloop.service.backtesting import Asked, Progress, backtest, plan_of
 from hazardloop.service.database import connect, require_schema
 from hazardloop.service.errors import ServiceError
 from hazardloop.service.settings import Settings
-from hazardloop.service.site import known_kinds
+from hazardloop.service.site import known_kinds, rules_in_force
 
 
 class BacktestRefused(ServiceError):
@@ -80,9 +79,9 @@ def main(arguments: argparse.Namespace, settings: Settings) -> int:
 
 async def _run(settings: Settings, asked: Asked, hands: int) -> dict[str, Any]:
     catalog = known_kinds(settings)
-    plan = plan_of(asked, catalogue_rules(catalog), catalog)
     async with await connect(settings.database_url, "backtest") as connection:
         await require_schema(connection)
+        plan = plan_of(asked, await rules_in_force(connection, catalog), catalog)
     shown = sys.stderr.isatty()
 
     async def tell(progress: Progress) -> None:

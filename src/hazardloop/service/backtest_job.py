@@ -11,7 +11,6 @@ import sys
 from datetime import datetime
 from typing import Any, Final
 
-from hazardloop.alarms.rules import catalogue_rules
 from hazardloop.devices.marked_yaml import FileRefused
 from hazardloop.replay.errors import ReplayError, Stopped
 from hazardloop.service import backtest_store
@@ -19,7 +18,7 @@ from hazardloop.service.backtest_store import Wanted
 from hazardloop.service.backtesting import Asked, Progress, backtest, plan_of
 from hazardloop.service.database import Connection, connect
 from hazardloop.service.settings import Settings, read_settings
-from hazardloop.service.site import known_kinds
+from hazardloop.service.site import known_kinds, rules_in_force
 
 HANDS: Final = max(1, len(os.sched_getaffinity(0)) // 2)
 """Half the processors: alarms come first."""
@@ -60,7 +59,7 @@ async def _told(
 ) -> dict[str, Any]:
     asked = asked_of(wanted.question, wanted.enterprise_id)
     catalog, parent = known_kinds(settings), os.getppid()
-    plan = plan_of(asked, catalogue_rules(catalog), catalog)
+    plan = plan_of(asked, await rules_in_force(conn, catalog), catalog)
 
     async def tell(progress: Progress) -> None:
         if not await backtest_store.note(conn, backtest_id, progress):

@@ -88,6 +88,15 @@ def rules_of(
     return tuple(rules), versions
 
 
+async def rules_in_force(connection: Connection, catalog: Catalog) -> tuple[Rule, ...]:
+    """The rules in force now, with those of files that no worker has taken up yet."""
+    files = {rule.rule_id: rule for rule in catalogue_rules(catalog)}
+    kept = await rule_store.in_force(connection)
+    rules, _ = rules_of(kept, catalog, {name: (rule, 0) for name, rule in files.items()})
+    new = files.keys() - {each.rule_id for each in kept}
+    return rules + tuple(rule for name, rule in files.items() if name in new)
+
+
 def _rule_of(
     kept: Kept, catalog: Catalog, known: Rule | None, version: int
 ) -> tuple[Rule | None, int]:

@@ -1,6 +1,7 @@
 """Backtests: ask for one, follow it, call it off."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Final
 
@@ -8,7 +9,7 @@ from fastapi import APIRouter, Path
 from psycopg.types.json import Jsonb
 
 from hazardloop.alarms import jobs
-from hazardloop.alarms.rules import catalogue_rules
+from hazardloop.alarms.rule import Rule
 from hazardloop.devices.catalog import Catalog
 from hazardloop.devices.instants import rfc3339
 from hazardloop.devices.marked_yaml import FileRefused
@@ -19,11 +20,11 @@ from hazardloop.service.api.backtest_forms import BacktestIn, BacktestOut, Backt
 from hazardloop.service.api.paging import Listing, Paging, listing
 from hazardloop.service.api.problems import Problem, problems
 from hazardloop.service.api.rows import fetch, fetch_one
-from hazardloop.service.api.site import Site
 from hazardloop.service.backtest_job import asked_of
 from hazardloop.service.backtesting import plan_of
 from hazardloop.service.backtests import TASK
 from hazardloop.service.database import Connection
+from hazardloop.service.site import rules_in_force
 
 router = APIRouter(tags=["rules"])
 
@@ -82,7 +83,9 @@ async def ask_for_backtest(
     """
     enterprise = await _whose(conn, account, body.enterprise)
     question = _question(body)
-    await asyncio.to_thread(_refuse_wrong, question, here)
+    catalog = Catalog(here.kinds)
+    rules = await rules_in_force(conn, catalog)
+    await asyncio.to_thread(_refuse_wrong, question, rules, catalog)
     given = {"enterprise": enterprise, "by": account.username, "now": now}
     waiting = await fetch_one(conn, WAITING, given)
     if waiting is None or waiting["waiting"] >= MOST_WAITING:
@@ -108,11 +111,10 @@ def _question(body: BacktestIn) -> dict[str, Any]:
     }
 
 
-def _refuse_wrong(question: dict[str, Any], here: Site) -> None:
+def _refuse_wrong(question: dict[str, Any], rules: Sequence[Rule], catalog: Catalog) -> None:
     """Problem invalid: with everything that is wrong with the rules, or with the question."""
-    catalog = Catalog(here.kinds)
     try:
-        plan_of(asked_of(question, None), catalogue_rules(catalog), catalog)
+        plan_of(asked_of(question, None), rules, catalog)
     except FileRefused as refused:
         errors: list[dict[str, Any]] = [{"message": one.message} for one in refused.problems]
         raise Problem("invalid", "rules: they cannot be used", errors=errors) from refused

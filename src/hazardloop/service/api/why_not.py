@@ -10,7 +10,6 @@ from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, ConfigDict, Field
 
 from hazardloop.alarms.rule import Rule
-from hazardloop.alarms.rules import rules_of_kind
 from hazardloop.devices import store as registry_store
 from hazardloop.devices.catalog import Catalog
 from hazardloop.devices.instants import microseconds_of, utc
@@ -25,6 +24,7 @@ from hazardloop.service.api.problems import Problem, problems
 from hazardloop.service.api.rows import fetch
 from hazardloop.service.api.schema import Instant, Out
 from hazardloop.service.database import Connection
+from hazardloop.service.site import rules_in_force
 
 router = APIRouter(tags=["rules"])
 
@@ -148,8 +148,9 @@ async def why_not(
     identity = await lookup.point_id(conn, point)
     registry = await registry_store.load_point(conn, identity, Catalog(here.kinds))
     known = registry.points[0]
-    kind = here.kinds.get(known.kind)
-    rules = rules_of_kind(kind)[0] if kind else []
+    in_force = await rules_in_force(conn, Catalog(here.kinds))
+    watched = known.kind, known.quantity
+    rules = [rule for rule in in_force if (rule.device_kind, rule.quantity) == watched]
     span = span_at(rules, registry, microseconds_of(since), microseconds_of(until))
     given = {"point": identity, "from": since, "to": until}
     readings = await _readings(conn, identity, span)
