@@ -63,6 +63,7 @@ USED = (
     "StandIn",
     "StatementOut",
     "StepOut",
+    "SystemHealth",
     "UnitLevelOut",
     "WhatIfOut",
 )

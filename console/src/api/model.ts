@@ -141,6 +141,7 @@ export type Handling = Schemas["HandlingOut"];
 export type Response = Schemas["ResponseOut"];
 export type Connectivity = Schemas["ConnectivityOut"];
 export type AlarmSystem = Schemas["AlarmSystemOut"];
+export type SystemHealth = Schemas["SystemHealth"];
 export type Ready = Schemas["Ready"];
 export type Members = Said<Schemas["MembersOut"], { next_cursor: string | null }>;
 

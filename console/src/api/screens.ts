@@ -4,7 +4,7 @@ import type {
   AlarmLine, AlarmSystem, Anchor, CaseBrief, Contact, CurrentShift, DeadLetter, Device, Drill, Enterprise, Gateway, GatewaySecret,
   Connectivity, Handling, Hazard, HazardBrief, Hold, LatestReading, LedgerLine, LogLine, Members, Notice, Page, PointLimits, Report, ReportWithContents,
   Response, Sheet, Shift, SimulationList, SimulationReport, SimulationRun, StandIn, Statement,
-  HazardUnit, NotedLevel, PlacedDevice, Plan, Risk, RiskChange, UnitLevel, WhatIf,
+  HazardUnit, NotedLevel, PlacedDevice, Plan, Risk, RiskChange, SystemHealth, UnitLevel, WhatIf,
 } from "./model.ts";
 
 export interface Paged { limit?: number; cursor?: string }
@@ -82,6 +82,8 @@ export const addDevice = (body: object) => ask<Device>("POST", "/devices", { bod
 export const changeDevice = (one: number, body: object) => ask<Device>("PATCH", `/devices/${id(one)}`, { body });
 export const pointLimits = (point: number) => ask<PointLimits>("GET", `/points/${id(point)}/limits`);
 export const latest = (query: Paged & { device: string }) => list<LatestReading>("/readings/latest", query);
+
+export const systemHealth = () => ask<SystemHealth>("GET", "/system/health");
 
 export const plans = () => ask<Plan[]>("GET", "/plans");
 /** Another address for every drawing, so that a browser never shows the one before. */

@@ -884,6 +884,11 @@ export interface components {
             quantity: string;
             unit: string;
         };
+        Process: {
+            beat_age_s: number;
+            instance: string;
+            role: string;
+        };
         QuantityOut: {
             code: string;
             name: components["schemas"]["Words"];
@@ -1243,6 +1248,25 @@ export interface components {
             substance: string | null;
             tanks: components["schemas"]["TankOut"][];
             threshold_t: number;
+        };
+        SystemHealth: {
+            at: string;
+            build: string;
+            checks: components["schemas"]["Check"][];
+            clock_skew_s: number;
+            counted: {
+                [key: string]: number;
+            };
+            database_bytes: number;
+            database_ms: number;
+            disk_free: number;
+            disk_size: number;
+            jobs_late_s: number;
+            jobs_waiting: number;
+            processes: components["schemas"]["Process"][];
+            stream_behind: number;
+            stream_behind_s: number;
+            stream_clients: number;
         };
         TankOut: {
             celsius: number | null;

@@ -7,7 +7,7 @@ import type { Me, Role } from "../api/model.ts";
 export type PageId =
   | "alarms" | "stream" | "simulation" | "tasks" | "sent" | "history" | "mine" | "review" | "holds" | "handover" | "cases" | "hazards" | "drills"
   | "journal" | "performance" | "reports" | "figures" | "notices" | "contacts" | "registry" | "intake" | "ledger"
-  | "wall" | "levels" | "plan";
+  | "wall" | "levels" | "plan" | "system";
 export type MenuGroup = "watch" | "work" | "figures" | "system";
 
 export interface Screen {
@@ -71,6 +71,7 @@ export const SCREENS: readonly Screen[] = [
     load: () => import("../pages/stream/StreamPage.vue"),
   },
   { id: "mine", group: "system", needs: "contacts.read", load: () => import("../pages/mine/MinePage.vue") },
+  { id: "system", group: "system", needs: "system.read", load: () => import("../pages/system/SystemPage.vue") },
   { id: "ledger", group: "system", needs: "ledger.read", load: () => import("../pages/ledger/LedgerPage.vue") },
 ];
 

@@ -70,6 +70,7 @@ from hazardloop.service.api import (
     simulations,
     stand_ins,
     stream,
+    system,
     why_not,
 )
 from hazardloop.service.api.access import Permitted, declared, public
@@ -125,6 +126,7 @@ ROUTERS: Final = (
     why_not.router,
     ledger.router,
     stream.router,
+    system.router,
     balance.router,
     daily_balance.router,
     dead_letters.router,

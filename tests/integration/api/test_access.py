@@ -148,6 +148,7 @@ EXPECTED = {
     "POST /backtests/{backtest_id}/cancel": BACKTESTERS,
     "GET /ledger/anchors": {"auditor", "authority", "supervisor", "enterprise"},
     "GET /stream": ALL,
+    "GET /system/health": {"admin", "supervisor", "tester"},
     "GET /gateways/{gateway}/balance": ALL,
     "GET /gateways/{gateway}/balance/daily": ALL,
     "GET /balance/daily": ALL,

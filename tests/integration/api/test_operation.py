@@ -23,6 +23,19 @@ from tests.integration.api.world import World
 ROOT = "http://testserver"
 
 
+async def test_the_service_tells_how_it_is_itself(api: World) -> None:
+    await heartbeat.beat(api.conn, "worker", "w1", {"broker": "connected"})
+    answer = await (await api.client("tester")).get("/system/health")
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    assert [(one["role"], one["instance"]) for one in told["processes"]] == [("worker", "w1")]
+    assert {"database", "worker", "path"} <= {one["name"] for one in told["checks"]}
+    assert "messages" in told["counted"]
+    assert 0 < told["disk_free"] <= told["disk_size"]
+    assert told["database_bytes"] > 0
+    assert (told["stream_clients"], told["stream_behind"], told["jobs_late_s"]) == (0, 0, 0)
+
+
 async def test_it_is_ready_once_a_worker_lives_and_has_its_broker(api: World) -> None:
     client = await api.anonymous()
     assert (await client.get(f"{ROOT}/healthz")).json() == {"status": "alive"}

@@ -73,6 +73,11 @@ class Broadcast:
         return self._epoch, self._seq
 
     @property
+    def lagging(self) -> int:
+        """Clients that have not been told everything yet."""
+        return sum(client.feed.told < self._seq for client in self._clients)
+
+    @property
     def behind_s(self) -> float:
         """Seconds since the database last confirmed that nothing newer is known."""
         return time.monotonic() - self._confirmed_at

@@ -102,21 +102,26 @@ async def ready(here: Here, response: Response) -> Ready:
 
     A part is fine if it says `ok`, or `ok: …` with something to know.
     """
-    parts, path = await _parts(here)
-    checks = [
-        Check(name=name, ok=said == OK or said.startswith(f"{OK}:"), detail=said)
-        for name, said in parts.items()
-    ]
+    path, checks = await checks_of(here)
     fine = all(check.ok for check in checks)
     response.status_code = 200 if fine else 503
     return Ready(
         status="ready" if fine else "not_ready",
         ready=fine,
-        parts=parts,
+        parts={check.name: check.detail for check in checks},
         checks=checks,
         heartbeat_at=path.arrived_at if path else None,
         heartbeat_age_s=path.age_s if path else None,
     )
+
+
+async def checks_of(here: Site) -> tuple[Standing | None, list[Check]]:
+    """How the path stands (None: not known), and what each part says."""
+    parts, path = await _parts(here)
+    return path, [
+        Check(name=name, ok=said == OK or said.startswith(f"{OK}:"), detail=said)
+        for name, said in parts.items()
+    ]
 
 
 NEWEST_BEAT: Final = """

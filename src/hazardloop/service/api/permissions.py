@@ -56,6 +56,7 @@ PERMISSIONS: Final[Mapping[str, frozenset[Role]]] = {
     "stand_ins.write": frozenset({Role.ADMIN, Role.SUPERVISOR, Role.ENTERPRISE}),
     "notices.read": EVERYONE - {Role.TESTER},
     "notices.resend": frozenset({Role.ADMIN, Role.SUPERVISOR, Role.OPERATOR}),
+    "system.read": frozenset({Role.ADMIN, Role.SUPERVISOR, Role.TESTER}),
     "ledger.read": frozenset({Role.AUDITOR, Role.AUTHORITY, Role.SUPERVISOR, Role.ENTERPRISE}),
 }
 """`rules.approve` is never for a draft of one's own (service/api/rules.py).
