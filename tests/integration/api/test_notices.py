@@ -328,7 +328,7 @@ async def test_a_link_opens_one_case_once_and_only_a_button_does_anything(
         assert "<button name=step value=sign>签收</button>" in landing.text
         assert "62.5 %LEL" in landing.text
         assert "script" not in landing.text
-        assert landing.headers["Referrer-Policy"] == "no-referrer"
+        assert landing.headers["Referrer-Policy"] == "same-origin"
         assert "default-src 'none'" in landing.headers["Content-Security-Policy"]
         assert (await client.get("/l/case/" + str(case_id))).status_code == 401
         for header in ({"Origin": "https://evil.test"}, {"Sec-Fetch-Site": "cross-site"}):

@@ -30,7 +30,8 @@ HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self';"
     " base-uri 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
+    # With "no-referrer" a browser sends the origin "null", and a button of the page is refused.
+    "Referrer-Policy": "same-origin",
     "X-Robots-Tag": "noindex",
 }
 
