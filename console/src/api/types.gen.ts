@@ -39,7 +39,7 @@ export interface components {
             point: components["schemas"]["PointOut"];
             raised_at: string;
             recorded_at: string;
-            rule: components["schemas"]["RuleOut"];
+            rule: components["schemas"]["hazardloop__service__api__alarm_views__RuleOut"];
             signal: components["schemas"]["State"];
             tier: string;
             tier_now: string | null;
@@ -93,7 +93,7 @@ export interface components {
             point: components["schemas"]["PointOut"];
             raised_at: string;
             recorded_at: string;
-            rule: components["schemas"]["RuleOut"];
+            rule: components["schemas"]["hazardloop__service__api__alarm_views__RuleOut"];
             signal: components["schemas"]["State"];
             tier: string;
             tier_now: string | null;
@@ -1057,13 +1057,6 @@ export interface components {
             warning: ("blue" | "yellow" | "orange" | "red") | null;
             was: ("blue" | "yellow" | "orange" | "red") | null;
         };
-        RuleOut: {
-            guidance: components["schemas"]["Words"];
-            id: string;
-            name: components["schemas"]["Words"];
-            source: string;
-            version: number;
-        };
         RuleRef: {
             confidence: string;
             id: string;
@@ -1071,7 +1064,7 @@ export interface components {
             name: components["schemas"]["Words"];
             origin: string;
             source: string;
-            version: number | null;
+            version: number;
         };
         ScaledOut: {
             stands_in: boolean;
@@ -1334,6 +1327,13 @@ export interface components {
         hazardloop__service__api__alarm_views__DueOut: {
             at: string;
             stage: string;
+        };
+        hazardloop__service__api__alarm_views__RuleOut: {
+            guidance: components["schemas"]["Words"];
+            id: string;
+            name: components["schemas"]["Words"];
+            source: string;
+            version: number;
         };
         hazardloop__service__api__report_forms__ProgressOut: {
             done: number;
