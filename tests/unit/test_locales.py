@@ -11,7 +11,7 @@ LANGUAGES = ("zh-CN", "en")
 LITERAL = re.compile(r"""\bt\(\s*["'`]([a-zA-Z_]+(?:\.[a-zA-Z0-9_]+)+)["'`]""")
 TERNARY = re.compile(r"""["']([a-zA-Z_]+\.[a-zA-Z0-9_]+)["']""")
 LIST = re.compile(
-    r"""\bword\(\s*["'](\w+)["']|\bt\(`(\w+)\.\$\{|key = `(\w+)\.|byStatus = `(\w+)\."""
+    r"""\bword\(\s*["'](\w+)["']|\bt\(`(\w+)\.\w*\$\{|key = `(\w+)\.|byStatus = `(\w+)\."""
 )
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
