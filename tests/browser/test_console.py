@@ -3,10 +3,8 @@
 import re
 from typing import Any
 
-import psycopg
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
-from psycopg import sql
 
 from tests.browser.conftest import PASSWORD, Town
 from tests.files import jpeg
@@ -329,46 +327,6 @@ def test_a_lost_server_shows_and_the_page_recovers_by_itself(visit: Any, town: T
     expect(case.get_by_label("说明")).to_have_value("写到一半，服务器已停")
     case.get_by_role("button", name="确定备注").click()
     expect(page.get_by_role("region", name="时间线")).to_contain_text("服务器已停")
-
-
-def test_a_database_that_takes_no_changes_is_read_and_no_word_is_lost(
-    visit: Any, town: Town
-) -> None:
-    device = town.device("GD")
-    town.read({f"{device}.lel": 60})
-    page = visit().enter("operator")
-    row(page, device).click()
-    case = page.get_by_role("region", name="处置", exact=True)
-    case.get_by_role("button", name="备注", exact=True).click()
-    case.get_by_label("说明").fill("只读期间")
-    read_only(town, "on")
-    try:
-        case.get_by_role("button", name="确定备注").click()
-        expect(case.get_by_role("alert")).to_have_text("服务暂不可用，请稍后重试")
-        expect(case.get_by_label("说明")).to_have_value("只读期间")
-        page.reload()
-        expect(row(page, device)).to_be_visible()
-    finally:
-        read_only(town, "off")
-    case.get_by_role("button", name=re.compile("^备注")).click()
-    expect(case.get_by_label("说明")).to_have_value("只读期间")
-    case.get_by_role("button", name="确定备注").click()
-    expect(page.get_by_role("region", name="时间线")).to_contain_text("只读期间")
-
-
-def read_only(town: Town, whether: str) -> None:
-    """From now on the api's connections take no changes, or do again."""
-    with psycopg.connect(
-        town.database, autocommit=True, options="-c default_transaction_read_only=off"
-    ) as owner:
-        name = sql.Identifier(owner.info.dbname)
-        change = sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = {}")
-        owner.execute(change.format(name, sql.SQL(whether)))
-        owner.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
-            " AND application_name LIKE 'api%%' AND pid <> pg_backend_pid()",
-            [owner.info.dbname],
-        )
 
 
 def test_a_clock_that_is_wrong_shows_and_no_deadline_goes_by_it(visit: Any, town: Town) -> None:

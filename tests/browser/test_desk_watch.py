@@ -54,15 +54,6 @@ def test_the_worst_unseen_tier_sounds_and_silence_acknowledges_nothing(
     expect(sound).to_have_attribute("data-tone", "")
 
 
-def test_a_page_that_may_not_sound_says_so_until_it_may(visit: Any, town: Town) -> None:
-    page = visit().enter("operator")
-    sound = page.get_by_test_id("sound")
-    expect(sound).to_have_attribute("data-sound", "blocked")
-    expect(sound).to_contain_text("声音被拦截")
-    hearing(page)
-    expect(sound).not_to_contain_text("声音被拦截")
-
-
 def test_only_the_window_clicked_last_sounds(visit: Any, town: Town) -> None:
     visitor = visit()
     first = visitor.enter("operator")
