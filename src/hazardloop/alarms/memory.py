@@ -162,10 +162,12 @@ class Memory:
                 continue
             if signal.resting:
                 del self.signals[row, watch.rule]
-            elif (due_us := next_due(watch, signal)) is not None:
-                if due_us != signal.due_us:
-                    heapq.heappush(self.due, (due_us, row, watch.rule))
-                signal.due_us = due_us
+                continue
+            due_us = next_due(watch, signal)
+            if due_us is not None and due_us != signal.due_us:
+                heapq.heappush(self.due, (due_us, row, watch.rule))
+            # Where none runs, the next may end at the very instant of the last one.
+            signal.due_us = NEVER if due_us is None else due_us
 
 
 def is_active(table: RuleTable, memory: Memory, rows: Iterable[int], rule_id: str) -> bool:

@@ -273,6 +273,12 @@ pauses = st.lists(st.sampled_from([None, None, 0, 1, 4, 15]), min_size=60, max_s
     ticks=[30, None],
     crashes=[False, False],
 )  # fmt: skip
+@example(  # a second limit's delay ends at the instant at which the first one's did
+    stream=[(0, 17, 19, 12.0, 0), (0, 19, 19, 20.0, 0)],
+    sizes=[1],
+    ticks=[4, 4],
+    crashes=[False, False],
+)
 def test_evaluation_says_what_the_oracle_says_through_cuts_ticks_and_crashes(
     stream: list[Reading], sizes: list[int], ticks: list[int | None], crashes: list[bool]
 ) -> None:
