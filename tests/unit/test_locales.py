@@ -28,10 +28,17 @@ def flat(tree: dict[str, object], above: str = "") -> dict[str, str]:
     return texts
 
 
+def each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object of JSON; of two texts of one name the first would be lost unseen."""
+    names = [name for name, _ in pairs]
+    assert sorted(names) == sorted(set(names))
+    return dict(pairs)
+
+
 def catalogue(language: str) -> dict[str, str]:
     """The texts of one language."""
     path = CONSOLE / "locales" / f"{language}.json"
-    return flat(json.loads(path.read_text(encoding="utf-8")))
+    return flat(json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=each_once))
 
 
 def sources() -> str:
