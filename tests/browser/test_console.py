@@ -130,7 +130,7 @@ def test_a_red_case_is_walked_to_closed_on_the_page(visit: Any, town: Town) -> N
     case.get_by_role("button", name="确定开始处置").click()
 
     case.get_by_role("button", name="提交复核", exact=True).click()
-    case.get_by_label("原因").fill("电气线路过热")
+    case.get_by_role("textbox", name="原因").fill("电气线路过热")
     case.get_by_label("处置措施").fill("断电并更换线路")
     case.get_by_label("责任人").fill("张三")
     case.get_by_label("资金").fill("2000 元")
@@ -304,8 +304,6 @@ def test_a_lost_server_shows_and_the_page_recovers_by_itself(visit: Any, town: T
 
     town.stop_api()
     expect(page.locator("[data-link=connecting]")).to_be_visible()
-    page.clock.fast_forward(5_000)
-    expect(page.get_by_test_id("link-bar")).to_have_count(0)
     case.get_by_label("说明").press_sequentially("，服务器已停")
     page.clock.fast_forward(11_000)
     expect(page.locator("[data-link=amber]")).to_be_visible()
