@@ -36,8 +36,12 @@ DISTRICT: Final = """
     SELECT enterprise_id, gateway_id, made.code, made.kind FROM gateway,
            (VALUES ('GD-1', 'gas_detector'), ('SD-1', 'smoke_detector')) AS made (code, kind);
     INSERT INTO rule_version (rule_id, version, definition)
-    VALUES ('gas_detector.high', 1, '{"name": {"zh": "可燃气体高报", "en": "Gas high"}}'),
-           ('smoke_detector.high', 1, '{"plan": [
+    VALUES ('gas_detector.high', 1, '{"name": {"zh": "可燃气体高报", "en": "Gas high"},
+                "kind": "state", "condition": {"equals": 1, "tier": "yellow"},
+                "on_delay_s": 0, "off_delay_s": 0}'),
+           ('smoke_detector.high', 1, '{
+                "kind": "state", "condition": {"equals": 1, "tier": "red"},
+                "on_delay_s": 0, "off_delay_s": 0, "plan": [
                 {"item": "evacuate", "text": {"zh": "疏散", "en": "Evacuate"}, "required": true},
                 {"item": "call", "text": {"zh": "报 119", "en": "Call 119"}, "required": false}]}');
     UPDATE case_policy SET rest = '0'"""
