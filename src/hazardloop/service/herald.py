@@ -1,8 +1,9 @@
 """Tells alarm changes outward once they are durable, and what an earlier try could not tell."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
+from uuid import UUID
 
 from hazardloop.alarms import store as alarm_store
 from hazardloop.alarms.annunciation import Annunciator
@@ -31,6 +32,8 @@ class Herald:
     """The outbox holds what an earlier run, or a broker that was away, did not take."""
     untold: bool = True
     """So may the spool."""
+    unnoted: set[tuple[UUID, int]] = field(default_factory=set)
+    """Told, by alarm and version; the database went away before the outbox knew."""
 
     async def tell(self, kept: Kept) -> None:
         """Announces what has become durable, or leaves it for later."""
@@ -65,14 +68,29 @@ class Herald:
             try:
                 announcements = await self.keeper.unannounced()
                 self.left_over = len(announcements) == alarm_store.OUTBOX_PAGE
+                if not self.left_over:
+                    self.unnoted &= _keys(announcements)
             except DatabaseAway:
                 pass  # what is new is told without what is old
         await self._announce(announcements)
 
     async def _announce(self, announcements: list[Announcement]) -> None:
-        taken = await self.annunciator.announce(announcements)
-        self.left_over |= len(taken) < len(announcements)
+        known = [one for one in announcements if _key(one) in self.unnoted]
+        fresh = [one for one in announcements if _key(one) not in self.unnoted]
+        taken = await self.annunciator.announce(fresh)
+        self.left_over |= len(taken) < len(fresh)
+        told = [*known, *taken]
         try:
-            await self.keeper.note_announced(taken)
+            await self.keeper.note_announced(told)
+            self.unnoted -= _keys(told)
         except DatabaseAway:
-            self.left_over = True  # told once more, with the same version
+            self.left_over = True
+            self.unnoted |= _keys(told)
+
+
+def _key(announcement: Announcement) -> tuple[UUID, int]:
+    return announcement.alarm_id, announcement.version
+
+
+def _keys(announcements: list[Announcement]) -> set[tuple[UUID, int]]:
+    return {_key(one) for one in announcements}

@@ -194,7 +194,9 @@ def test_every_problem_of_every_file_is_told_at_once() -> None:
 def test_a_kind_in_two_files_is_refused() -> None:
     with pytest.raises(FileRefused) as caught:
         load_catalog({"a.yaml": PUMP, "b.yaml": PUMP})
-    assert caught.value.problems == (Problem("b.yaml", 1, "'pump' is already in a.yaml"),)
+    assert caught.value.problems == (
+        Problem("b.yaml", 1, "'pump' is already in a.yaml", ("kind",)),
+    )
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ TAGS: Final = (
     ("notices", "Who is told what, over which channel, and what came of it."),
     ("calendar", "Working days: holidays, days made up for, and times counted in them."),
     ("shifts", "Who stands watch, how it is handed over, and its log."),
+    ("simulations", "Fleets that a tester starts and watches, where the setting allows it."),
     ("operation", "Health and metrics."),
 )
 INTRODUCTION: Final = """Telemetry of major hazard sources, tiered alarms, and a disposal loop in
