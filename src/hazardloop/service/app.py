@@ -248,8 +248,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    # psycopg may raise an error of its own in place of the cancellation of a query under way, and
+    # whoever follows through absences of the database goes on.
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=1.0)
 
 
 class _Server(uvicorn.Server):
