@@ -17,6 +17,7 @@ USED = (
     "AlarmLine",
     "AlarmSystemOut",
     "Anchor",
+    "BacktestWithResult",
     "Bucket",
     "BulkOut",
     "CaseBrief",
@@ -29,6 +30,7 @@ USED = (
     "DeadlineOut",
     "Device",
     "DeviceKindOut",
+    "DraftOut",
     "DrillOut",
     "Enterprise",
     "EvidenceOut",
@@ -56,6 +58,8 @@ USED = (
     "ResponseOut",
     "RiskChange",
     "RiskOut",
+    "RuleLife",
+    "RuleLine",
     "SheetOut",
     "SimulationList",
     "SimulationReport",
@@ -65,6 +69,7 @@ USED = (
     "StepOut",
     "SystemHealth",
     "UnitLevelOut",
+    "VersionOut",
     "WhatIfOut",
 )
 """What src/api/model.ts builds on; the rest of the API may change without the console."""

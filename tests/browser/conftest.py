@@ -27,6 +27,7 @@ PASSWORD: Final = "correct horse 9"
 PEOPLE: Final = {
     "operator": "operator",
     "supervisor": "supervisor",
+    "admin": "admin",
     "authority": "authority",
     "zhang": "enterprise",
     "tester": "tester",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from playwright.sync_api import expect
 
@@ -15,6 +15,8 @@ from tests.browser.conftest import Town
 from tests.browser.test_console import detail, row
 from tests.browser.test_desk_screens import case_of, show, step
 from tests.worlds import eventually
+
+LEL: Final = "gas_detector.lel.high"
 
 
 @contextmanager
@@ -434,3 +436,48 @@ def test_a_tester_sees_what_a_fleet_had_to_raise_and_what_was_raised(
     expect(found.get_by_role("row", name=f"{device}.lel")).to_contain_text("✓ 已报")
     expect(found.get_by_role("row", name="GD-99.lel")).to_contain_text(re.compile("漏报|等待"))
     expect(page.get_by_test_id("report")).to_contain_text("延迟中位数")
+
+
+def test_a_rule_is_drafted_and_tried_by_one_and_approved_by_another(visit: Any, town: Town) -> None:
+    town.read({f"{town.device('GD')}.lel": 30})
+    page = visit().enter("supervisor")
+    show(page, "报警规则")
+    page.get_by_label("设备类型").select_option("gas_detector")
+    page.locator(f"[data-rule='{LEL}']").get_by_role("button").click()
+    panel = page.get_by_role("complementary", name="规则详情")
+    panel.get_by_role("button", name="修改规则").click()
+    form = panel.get_by_role("form", name="修改规则")
+    form.get_by_label("修改理由").fill("罐区改造后上调")
+    form.get_by_label("上限 · 黄").fill("8000")
+    form.get_by_role("button", name="提交草案").click()
+    expect(form.get_by_role("alert")).to_contain_text("limits must rise from blue to red")
+    form.get_by_label("上限 · 黄").fill("26")
+    expect(form.get_by_label("规则全文")).to_have_value(re.compile('"yellow": 26'))
+    expect(form.locator("[data-part='high.yellow']")).to_have_text(re.compile(r"high\.yellow\s*25\s*26"))
+    with clerk(town):
+        form.get_by_role("button", name="开始试算").click()
+        expect(form.get_by_test_id("would")).to_have_text(re.compile(r"将产生 \d+ 条，现 \d+ 条"))
+    expect(form.locator("[data-load=missed_true_events]")).to_be_visible()
+    form.get_by_label("修改理由").press("Control+s")
+    card = panel.locator("[data-draft]")
+    expect(card).to_contain_text("自己的草案须由他人批准")
+    expect(card.get_by_role("button", name="批准")).to_have_count(0)
+    expect(card.get_by_role("button", name="撤回")).to_be_visible()
+
+    page = visit().enter("admin")
+    show(page, "报警规则")
+    page.get_by_role("button", name="待决定").click()
+    page.locator("[data-rule]").get_by_role("button").click()
+    panel = page.get_by_role("complementary", name="规则详情")
+    card = panel.locator("[data-draft]")
+    expect(card).to_contain_text("罐区改造后上调")
+    card.get_by_role("button", name="批准", exact=True).click()
+    form = card.get_by_role("form", name="批准")
+    form.get_by_label("说明").fill("已核对设计文件")
+    form.get_by_role("button", name="确定批准").click()
+    expect(page.get_by_test_id("empty")).to_contain_text("没有待批草案")
+    expect(panel.locator("[data-version='2']")).to_contain_text("supervisor / admin")
+    versions = panel.get_by_role("region", name="版本")
+    expect(versions.locator("[data-part='high.yellow']")).to_contain_text("26")
+    kept = "SELECT body #>> '{high,yellow}', origin FROM rule_version WHERE rule_id = %s"
+    assert ("26", "api") in town.ask(kept, LEL)

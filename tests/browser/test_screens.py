@@ -17,7 +17,7 @@ from hazardloop.devices.instants import rfc3339
 from tests import worlds
 from tests.browser.conftest import Town
 from tests.browser.test_console import row
-from tests.browser.test_desk_registers import ammonia_store, drawn_plan
+from tests.browser.test_desk_registers import LEL, ammonia_store, drawn_plan
 from tests.browser.test_desk_screens import case_of, step, submitted, watches
 from tests.worlds import eventually
 
@@ -71,6 +71,10 @@ def busy_town(town: Town) -> Town:
         }  # fmt: skip
         answer = client.post("/drills", json=drill)
         assert answer.status_code == 201, answer.text
+        rule = client.get(f"/rules/{LEL}").json()["versions"][0]["body"]
+        change = {"off_delay_s": 20, "reason": "短时波动多，延长恢复"}
+    with town.client("admin") as client:
+        client.put(f"/rules/{LEL}", json=rule | change).raise_for_status()
     ammonia_store(town, "HU-1")
     drawn_plan(town, "厂区平面", GD_1=(150, 130), GD_2=(165, 140), GD_3=(320, 130))
     town.publisher.publish("hl/v1/E1/G1/telemetry", b"{broken", qos=1).wait_for_publish(30)
@@ -152,7 +156,7 @@ def test_a_screen_reader_finds_its_way_on_every_screen(
         ]
     alarm = case_of(busy_town, SMOKE[0])["alarm_id"]
     opened = {"alarms": f"&alarm={alarm}", "hazards": "&item=1", "registry": "&item=E1"}
-    opened |= {"levels": "&item=1", "tasks": f"&alarm={alarm}"}
+    opened |= {"levels": "&item=1", "rules": f"&item={LEL}", "tasks": f"&alarm={alarm}"}
     for name, address in list(screens_of(page, opened)):
         page.goto(busy_town.url + address)
         settled(page)

@@ -174,3 +174,8 @@ export type ReadingItem =
 export interface Page<Item> { items: Item[]; next_cursor: string | null }
 
 export type DeviceKind = Said<Schemas["DeviceKindOut"], { rules: { id: string; name: Bilingual }[] }>;
+export type RuleLine = Schemas["RuleLine"];
+export type RuleLife = Schemas["RuleLife"];
+export type RuleVersion = Schemas["VersionOut"];
+export type RuleDraft = Schemas["DraftOut"];
+export type Backtest = Schemas["BacktestWithResult"];

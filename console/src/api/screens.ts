@@ -4,7 +4,7 @@ import type {
   AlarmLine, AlarmSystem, Anchor, CaseBrief, Contact, CurrentShift, DeadLetter, Device, Drill, Enterprise, Gateway, GatewaySecret,
   Connectivity, Handling, Hazard, HazardBrief, Hold, LatestReading, LedgerLine, LogLine, Members, Notice, Page, PointLimits, Report, ReportWithContents,
   Response, Sheet, Shift, SimulationList, SimulationReport, SimulationRun, StandIn, Statement,
-  HazardUnit, NotedLevel, PlacedDevice, Plan, Risk, RiskChange, SystemHealth, UnitLevel, WhatIf,
+  Backtest, HazardUnit, NotedLevel, PlacedDevice, Plan, Risk, RiskChange, RuleDraft, RuleLife, RuleLine, SystemHealth, UnitLevel, WhatIf,
 } from "./model.ts";
 
 export interface Paged { limit?: number; cursor?: string }
@@ -120,3 +120,15 @@ export const reportFile = (one: number, format: string, lang: string) => address
 export const oneReport = (one: number) => ask<ReportWithContents>("GET", `/reports/${id(one)}`);
 export const reportMembers = (one: number, query: Paged & { figure: string; group_by?: string; key?: string }) =>
   list<{ alarm_id: string; raised_at: string }>(`/reports/${id(one)}/members`, query);
+
+export const rules = (query: Paged & { device_kind?: string; undecided?: boolean }) => list<RuleLine>("/rules", query);
+export const ruleLife = (rule: string) => ask<RuleLife>("GET", `/rules/${id(rule)}`);
+export const draftRule = (rule: string, body: object) => ask<RuleDraft>("PUT", `/rules/${id(rule)}`, { body });
+export const draftRetirement = (rule: string, body: object) => ask<RuleDraft>("POST", `/rules/${id(rule)}/retire`, { body });
+export type Decision = "approve" | "decline" | "withdraw";
+export const decideDraft = (draft: RuleDraft, decision: Decision, said: object) =>
+  ask<RuleDraft>("POST", `/rules/${id(draft.rule)}/drafts/${id(draft.id)}/${decision}`, { body: said });
+/** Nothing that is in force changes by asking. */
+export const askForBacktest = (question: object) => ask<Backtest>("POST", "/rules/backtest", { body: question });
+export const backtest = (one: number) => ask<Backtest>("GET", `/backtests/${id(one)}`);
+export const cancelBacktest = (one: number) => ask<unknown>("POST", `/backtests/${id(one)}/cancel`);

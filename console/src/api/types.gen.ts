@@ -39,7 +39,7 @@ export interface components {
             point: components["schemas"]["PointOut"];
             raised_at: string;
             recorded_at: string;
-            rule: components["schemas"]["hazardloop__service__api__alarm_views__RuleOut"];
+            rule: components["schemas"]["RuleOut"];
             signal: components["schemas"]["State"];
             tier: string;
             tier_now: string | null;
@@ -93,7 +93,7 @@ export interface components {
             point: components["schemas"]["PointOut"];
             raised_at: string;
             recorded_at: string;
-            rule: components["schemas"]["hazardloop__service__api__alarm_views__RuleOut"];
+            rule: components["schemas"]["RuleOut"];
             signal: components["schemas"]["State"];
             tier: string;
             tier_now: string | null;
@@ -140,6 +140,27 @@ export interface components {
             sign_due_at: string;
             signed_at: string | null;
             signed_by: string | null;
+        };
+        BacktestWithResult: {
+            asked_at: string;
+            asked_by: string;
+            begun_at: string | null;
+            ended_at: string | null;
+            enterprise: string | null;
+            failure: string | null;
+            from: string;
+            id: number;
+            progress: components["schemas"]["hazardloop__service__api__backtest_forms__ProgressOut"];
+            question: {
+                [key: string]: unknown;
+            };
+            result: {
+                [key: string]: unknown;
+            } | null;
+            rules: string[];
+            /** @enum {string} */
+            state: "planned" | "running" | "done" | "failed" | "cancelled";
+            to: string;
         };
         Balance: {
             duplicate: number;
@@ -380,6 +401,26 @@ export interface components {
             kind: string;
             location: string;
             name: string;
+        };
+        DraftOut: {
+            base_version: number;
+            body: {
+                [key: string]: unknown;
+            };
+            decided_at: string | null;
+            decided_by: string | null;
+            decision: string | null;
+            decision_note: string | null;
+            drafted_at: string;
+            drafted_by: string;
+            effective_from: string | null;
+            id: number;
+            reach: number;
+            reason: string;
+            retires: boolean;
+            rule: string;
+            version: number | null;
+            warnings: string[];
         };
         DrillOut: {
             alarms: number;
@@ -1057,6 +1098,41 @@ export interface components {
             warning: ("blue" | "yellow" | "orange" | "red") | null;
             was: ("blue" | "yellow" | "orange" | "red") | null;
         };
+        RuleLife: {
+            conflict: number | null;
+            drafts: components["schemas"]["DraftOut"][];
+            id: string;
+            reach: number;
+            version: number | null;
+            versions: components["schemas"]["VersionOut"][];
+            waiting: number | null;
+        };
+        RuleLine: {
+            approved_by: string | null;
+            body: {
+                [key: string]: unknown;
+            } | null;
+            conflict: number | null;
+            device_kind: string;
+            draft: number | null;
+            drafted_by: string | null;
+            effective_from: string | null;
+            id: string;
+            kind: string;
+            name: components["schemas"]["Words"];
+            origin: string;
+            quantity: string;
+            retired: boolean;
+            version: number | null;
+            waiting: number | null;
+        };
+        RuleOut: {
+            guidance: components["schemas"]["Words"];
+            id: string;
+            name: components["schemas"]["Words"];
+            source: string;
+            version: number;
+        };
         RuleRef: {
             confidence: string;
             id: string;
@@ -1302,6 +1378,19 @@ export interface components {
         };
         /** @enum {string} */
         Verdict: "real" | "false_alarm" | "test" | "maintenance" | "unknown";
+        VersionOut: {
+            approved_by: string | null;
+            body: {
+                [key: string]: unknown;
+            } | null;
+            created_at: string;
+            drafted_by: string | null;
+            effective_from: string | null;
+            origin: string;
+            reason: string | null;
+            retired: boolean;
+            version: number;
+        };
         WhatIfOut: {
             after: components["schemas"]["LevelPart"];
             allowed: boolean;
@@ -1328,12 +1417,9 @@ export interface components {
             at: string;
             stage: string;
         };
-        hazardloop__service__api__alarm_views__RuleOut: {
-            guidance: components["schemas"]["Words"];
-            id: string;
-            name: components["schemas"]["Words"];
-            source: string;
-            version: number;
+        hazardloop__service__api__backtest_forms__ProgressOut: {
+            readings: number;
+            share: number;
         };
         hazardloop__service__api__report_forms__ProgressOut: {
             done: number;

@@ -7,7 +7,7 @@ import type { Me, Role } from "../api/model.ts";
 export type PageId =
   | "alarms" | "stream" | "simulation" | "tasks" | "sent" | "history" | "mine" | "review" | "holds" | "handover" | "cases" | "hazards" | "drills"
   | "journal" | "performance" | "reports" | "figures" | "notices" | "contacts" | "registry" | "intake" | "ledger"
-  | "wall" | "levels" | "plan" | "system";
+  | "wall" | "levels" | "plan" | "system" | "rules";
 export type MenuGroup = "watch" | "work" | "figures" | "system";
 
 export interface Screen {
@@ -58,6 +58,7 @@ export const SCREENS: readonly Screen[] = [
     id: "performance", group: "figures", key: "p", needs: "shifts.read", load: () => import("../pages/performance/PerformancePage.vue"),
   },
   { id: "reports", group: "figures", needs: "reports.read", load: () => import("../pages/reports/ReportsPage.vue") },
+  { id: "rules", group: "system", needs: "rules.read", load: () => import("../pages/rules/RulesPage.vue") },
   { id: "registry", group: "system", needs: "registry.read", load: () => import("../pages/registry/RegistryPage.vue") },
   { id: "intake", group: "system", needs: "dead_letters.read", load: () => import("../pages/intake/IntakePage.vue") },
   { id: "notices", group: "system", needs: "notices.read", load: () => import("../pages/notices/NoticesPage.vue") },

@@ -11,3 +11,11 @@ export function problemText(problem: unknown): string {
   if (i18n.global.te(byStatus)) return t(byStatus, { detail: problem.message });
   return t("problem.other", { detail: problem.message });
 }
+
+/** All that the service found wrong with what was sent, in its own words. */
+export function refusals(problem: unknown): string[] {
+  const errors = problem instanceof ApiError ? problem.problem["errors"] : undefined;
+  if (!Array.isArray(errors)) return [];
+  return errors.map((one: { loc?: readonly (string | number)[]; msg?: string; message?: string }) =>
+    [(one.loc ?? []).slice(1).join("."), one.msg ?? one.message ?? ""].filter(Boolean).join(" · "));
+}

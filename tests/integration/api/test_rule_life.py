@@ -79,7 +79,10 @@ async def test_a_rule_is_drafted_by_one_and_approved_by_another(api: World) -> N
     made = await draft(admin)
     assert (made["reach"], made["base_version"], made["decision"]) == (1, 0, None)
     assert made["warnings"] == ["overlaps rule tank.level.high in tier yellow, orange at 1 points"]
-    assert (await supervisor.get("/rules", params={"quantity": "level"})).json()["items"] != []
+    waits = {"quantity": "level", "undecided": True}
+    (listed,) = (await supervisor.get("/rules", params=waits)).json()["items"]
+    assert (listed["id"], listed["version"], listed["draft"]) == (RULE["id"], None, made["id"])
+    assert (listed["drafted_by"], listed["body"]["high"]) == ("admin", RULE["high"])
     assert (await supervisor.get(HERE)).json()["version"] is None
     own = await decide(admin, made)
     assert (own.status_code, own.json()["code"]) == (409, "draft_refused")
@@ -92,6 +95,7 @@ async def test_a_rule_is_drafted_by_one_and_approved_by_another(api: World) -> N
     life = (await supervisor.get(HERE)).json()
     assert (life["version"], life["waiting"], life["conflict"]) == (1, None, None)
     assert [each["decision"] for each in life["drafts"]] == ["approved", "replaced"]
+    assert (await supervisor.get("/rules", params=waits)).json()["items"] == []
     (version,) = life["versions"]
     assert version["body"]["high"] == {"yellow": 5.0}
     assert (version["drafted_by"], version["approved_by"]) == ("admin", "supervisor")

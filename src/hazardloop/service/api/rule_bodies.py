@@ -106,7 +106,7 @@ class DraftOut(Out):
     version: int | None = Field(description="That it became.")
 
 
-class RuleOut(Out):
+class RuleLine(Out):
     """A rule as it is in force."""
 
     model_config = ConfigDict(
@@ -122,6 +122,9 @@ class RuleOut(Out):
                     "name": {"zh": "液位高", "en": "Level high"},
                     "retired": False,
                     "effective_from": "2026-11-22T02:00:00.000Z",
+                    "body": RULE,
+                    "drafted_by": "zhao",
+                    "approved_by": "qian",
                     "waiting": None,
                     "draft": None,
                     "conflict": None,
@@ -130,7 +133,7 @@ class RuleOut(Out):
         }
     )
     id: str
-    version: int | None = Field(description="In force; null: its first one waits for its time.")
+    version: int | None = Field(description="In force; null: its first one waits, or is a draft.")
     origin: str = Field(description="`file`: the deployment brought it; `api`: people decided it.")
     kind: str
     device_kind: str
@@ -138,6 +141,9 @@ class RuleOut(Out):
     name: Words
     retired: bool = Field(description="It was withdrawn and watches nothing.")
     effective_from: Instant | None
+    body: dict[str, Any] | None = Field(description="Null: made before it was kept as written.")
+    drafted_by: str | None = Field(description="Null: no person did, or not yours to see.")
+    approved_by: str | None
     waiting: int | None = Field(description="The version that comes into force later.")
     draft: int | None = Field(description="The draft that waits to be decided.")
     conflict: int | None = Field(

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from psycopg.types.json import Jsonb
 
 from hazardloop.alarms import rule_draft_store
@@ -22,7 +22,7 @@ from hazardloop.service.api.rule_bodies import (
     RetireIn,
     RuleIn,
     RuleLife,
-    RuleOut,
+    RuleLine,
     VersionOut,
 )
 from hazardloop.service.api.sessions import Account
@@ -34,18 +34,22 @@ router = APIRouter(tags=["rules"])
 RuleRef = Annotated[str, Path(description="Id of the rule.", examples=["tank.level.high"])]
 DraftRef = Annotated[int, Path(description="Id of the draft.")]
 
-# Of each rule: the version in force, or its first one that waits; who asks for an enterprise is
-# shown what selects points of it, as row security lets it see them.
+# Of each rule: the version in force, or its first one that waits, or the draft of one that has
+# none; who asks for an enterprise is shown what selects points of it, as row security lets it see.
 LIST: Final = """
     SELECT r.rule_id AS id, CASE WHEN r.effective_from <= now() THEN r.version END AS version,
            r.origin, r.retired, r.effective_from, r.definition ->> 'kind' AS kind,
            r.definition ->> 'device_kind' AS device_kind, r.definition ->> 'quantity' AS quantity,
-           r.definition -> 'name' AS name, d.draft_id AS draft,
-           w.version AS waiting, h.version AS conflict
-      FROM (SELECT DISTINCT ON (rule_id) * FROM rule_version
-             WHERE effective_from IS NOT NULL AND rule_id > %(after)s
-               AND (%(rule)s::text IS NULL OR rule_id = %(rule)s)
-             ORDER BY rule_id, effective_from > now(), version DESC) AS r
+           r.definition -> 'name' AS name, r.body, a.drafted_by, a.decided_by AS approved_by,
+           d.draft_id AS draft, w.version AS waiting, h.version AS conflict
+      FROM (SELECT DISTINCT ON (rule_id) * FROM (
+                SELECT rule_id, version, origin, retired, effective_from, definition, body, draft_id
+                  FROM rule_version WHERE effective_from IS NOT NULL
+                 UNION ALL
+                SELECT rule_id, NULL, 'api', false, NULL, definition, body, draft_id
+                  FROM rule_draft WHERE decision IS NULL) AS v
+             WHERE rule_id > %(after)s AND (%(rule)s::text IS NULL OR rule_id = %(rule)s)
+             ORDER BY rule_id, version IS NULL, effective_from > now(), version DESC) AS r
            LEFT JOIN LATERAL (SELECT max(version) AS version FROM rule_version
                 WHERE rule_id = r.rule_id AND effective_from > now()
                   AND version > r.version) AS w ON true
@@ -54,9 +58,11 @@ LIST: Final = """
                   AND version > ALL (SELECT version FROM rule_version
                                       WHERE rule_id = r.rule_id AND effective_from IS NOT NULL)
                 ) AS h ON true
+           LEFT JOIN rule_draft a ON a.draft_id = r.draft_id
            LEFT JOIN rule_draft d ON d.rule_id = r.rule_id AND d.decision IS NULL
      WHERE (%(device_kind)s::text IS NULL OR r.definition ->> 'device_kind' = %(device_kind)s)
        AND (%(quantity)s::text IS NULL OR r.definition ->> 'quantity' = %(quantity)s)
+       AND (NOT %(undecided)s OR num_nonnulls(d.draft_id, h.version) > 0)
        AND (%(all)s OR EXISTS (SELECT FROM rule_points(r.definition)))
      ORDER BY r.rule_id LIMIT %(limit)s"""
 
@@ -96,11 +102,15 @@ async def list_rules(
     account: Actor,
     device_kind: str | None = None,
     quantity: str | None = None,
-) -> Listing[RuleOut]:
+    undecided: Annotated[
+        bool, Query(description="Only those with a draft or a conflict to decide on.")
+    ] = False,
+) -> Listing[RuleLine]:
     """Rules in the order of their ids; an enterprise is shown those that watch its points."""
-    chosen = {"device_kind": device_kind, "quantity": quantity, "rule": None}
+    chosen = {"device_kind": device_kind, "quantity": quantity, "undecided": undecided}
+    chosen |= {"rule": None}
     rows = await _listed(conn, account, page.after[0] if page.after else "", page.limit + 1, chosen)
-    return listing([RuleOut.model_validate(row) for row in rows], page, key=lambda one: (one.id,))
+    return listing([RuleLine.model_validate(row) for row in rows], page, key=lambda one: (one.id,))
 
 
 async def _listed(
@@ -117,7 +127,7 @@ async def get_rule(rule: RuleRef, conn: Conn, account: Actor) -> RuleLife:
 
 
 async def _life(conn: Connection, account: Account, rule: str) -> RuleLife:
-    chosen = {"device_kind": None, "quantity": None, "rule": rule}
+    chosen = {"device_kind": None, "quantity": None, "undecided": False, "rule": rule}
     found = await _listed(conn, account, "", 1, chosen)
     versions = await fetch(conn, VERSIONS, {"rule": rule})
     drafts = await fetch(conn, DRAFTS, {"rule": rule, "draft": None})
